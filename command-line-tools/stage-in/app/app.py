@@ -1,0 +1,148 @@
+"""The command: reads options and environment, makes one call, tells how it ended."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from app.errors import StageInError
+from app.product import get_asset_href
+
+if TYPE_CHECKING:
+    import loguru
+    import pystac
+
+    from app.trust import Trust
+
+__all__ = ["download_and_extract_file", "get_asset_href", "main"]
+
+SECRETS = ("CDSE_ACCESS_TOKEN",)
+
+
+class Stopped(BaseException):
+    """A signal asked the process to end. Not an Exception: no handler may take it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@click.command(context_settings={"max_content_width": 100})
+@click.option(
+    "--input-item",
+    required=True,
+    help="Sentinel-2 Level-1C CDSE STAC Item URL",
+)
+@click.option(
+    "--output-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default="catalog",
+    show_default=True,
+    help="Folder of the catalog",
+)
+@click.option(
+    "--patience",
+    metavar="SECS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    help="Give up when nothing has arrived for so long",
+)
+@click.option("--no-verify", is_flag=True, help="Check sizes only, not digests; the item says so")
+@click.option("--verbose", is_flag=True, help="Log each file")
+@click.option("--quiet", is_flag=True, help="Log warnings and errors only")
+@click.version_option(package_name="stage-in")
+def main(
+    input_item: str,
+    output_dir: Path,
+    patience: float,
+    no_verify: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Stage a Sentinel-2 Level-1C product"""  # noqa: D415 (the contract's words)
+    logger = _set_up_log("DEBUG" if verbose else "WARNING" if quiet else "INFO")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        from app.credentials import Credentials
+        from app.staging import stage_in
+
+        stage_in(
+            input_item,
+            output_dir,
+            trust=_read_trust(),
+            credentials=Credentials.from_environment(os.environ),
+            patience=patience,
+            verify=not no_verify,
+            bar=sys.stderr.isatty() and not quiet,
+        )
+    except StageInError as error:
+        logger.error("{}", error)
+        sys.exit(error.exit_code)
+    except Stopped as stop:
+        logger.error("Stopped by {}: run it again to go on from what has arrived", stop)
+        sys.exit(stop.exit_code)
+
+
+def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
+    """Fetch the zip of a product and unpack it, verified, in the current folder.
+
+    Args:
+        item: the platform's STAC item.
+        access_token: of an account of the platform.
+
+    Returns:
+        The path of the SAFE folder.
+
+    Raises:
+        StageInError: of the kind that the failure is.
+    """
+    from app.credentials import Credentials
+    from app.staging import stage_zip
+
+    credentials = Credentials.from_environment({"CDSE_ACCESS_TOKEN": access_token})
+    return str(stage_zip(item, Path(), _read_trust(), credentials))
+
+
+def _read_trust() -> "Trust":
+    from app.trust import Trust
+
+    return Trust.from_settings(
+        os.environ.get("CDSE_TRUSTED_HOSTS", ""), os.environ.get("CDSE_IDENTITY_URL", "")
+    )
+
+
+def _set_up_log(level: str) -> "loguru.Logger":
+    """Log to standard error: for a person at a terminal, for the log of a pod elsewhere."""
+    from loguru import logger
+
+    secrets = {value for name in SECRETS if (value := os.environ.get(name, "").strip())}
+
+    def redact(record: "loguru.Record") -> None:
+        for secret in secrets:
+            record["message"] = record["message"].replace(secret, "[secret]")
+
+    terminal = sys.stderr.isatty()
+    layout = (
+        "\r\x1b[K<green>{time:HH:mm:ss}</green> <level>{message}</level>"
+        if terminal
+        else "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <8} {message}"
+    )
+    logger.remove()
+    logger.configure(patcher=redact)
+    logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
+    return logger
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise Stopped(number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The STAC item of the platform, from a URL or a file."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.errors import NotFoundError, ProductError, VerificationError
+from app.transfer import LARGEST_DOCUMENT, Client
+from app.trust import redact
+
+if TYPE_CHECKING:
+    import pystac
+
+
+def fetch_item(url: str, client: Client) -> "pystac.Item":
+    """Read a STAC item from a URL, without showing the token to whoever serves it.
+
+    Raises:
+        StageInError: of the kind that the failure is.
+    """
+    with client.get(url, authorized=False) as body:
+        content = body.read()
+    try:
+        return parse_item(content, redact(url))
+    except ProductError as error:
+        # A page of HTML in place of JSON may pass; a collection in place of an item won't.
+        if content.lstrip().startswith(b"{"):
+            raise
+        raise VerificationError(str(error)) from error
+
+
+def load_item(path: Path) -> "pystac.Item":
+    """Read a STAC item from a file.
+
+    Raises:
+        NotFoundError: there is none.
+        ProductError: it is something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_DOCUMENT)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"expected a STAC item at {path}, found no such file") from error
+    except (OSError, ValueError) as error:
+        raise ProductError(f"expected a STAC item that can be read: {error}") from error
+    return parse_item(content, str(path))
+
+
+def parse_item(content: bytes, source: str) -> "pystac.Item":
+    """Read a STAC item from JSON.
+
+    Args:
+        content: the JSON document, in UTF-8.
+        source: where it is from, for the error.
+
+    Raises:
+        ProductError: it is no JSON, or no STAC item.
+    """
+    import pystac
+
+    try:
+        fields: Any = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        begin = content[:40].decode("ascii", "replace")
+        raise ProductError(f"expected a STAC item in JSON at {source}, found {begin!r}") from error
+    if not isinstance(fields, dict) or fields.get("type") != "Feature":
+        kind = fields.get("type", "no type") if isinstance(fields, dict) else type(fields).__name__
+        raise ProductError(
+            f"expected a STAC item (type Feature) at {source}, found {str(kind)[:40]}"
+        )
+    try:
+        item = pystac.Item.from_dict(fields)
+    except Exception as error:  # whatever its shape, what others wrote is no bug of ours
+        raise ProductError(
+            f"expected a STAC item at {source}: {type(error).__name__} {str(error)[:200]}"
+        ) from error
+    if not isinstance(item.id, str):
+        raise ProductError(f"expected a STAC item with an id at {source}, found {item.id!r}")
+    return item
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,127 @@
+"""The output folder: worked on aside under a lock, there by one rename, or not at all."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from loguru import logger
+
+from app.errors import OutputError, StageInError, TemporaryError, UsageError
+
+
+class Output:
+    """The folder that a run leaves, and the staging folder beside it that it works in.
+
+    As a context manager it holds the staging folder and its lock. The folder stays after a
+    temporary failure or a signal, for the next run to go on from, and goes otherwise.
+
+    Attributes:
+        path: where the catalog will be.
+        staging: where it is worked on, `.<name>.staging` beside it: renaming a folder is atomic
+            only within one file system.
+        catalog: the catalog in the making.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.name in {"", ".."}:
+            raise UsageError(f"expected the name of a folder as --output-dir, found {str(path)!r}")
+        self.path = path
+        self.staging = path.parent / f".{path.name}.staging"
+        self.catalog = self.staging / "catalog"
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        with writing(self.staging):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self._acquire()
+            self.catalog.mkdir(exist_ok=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        going_on = isinstance(error, TemporaryError) or (
+            error is not None and not isinstance(error, Exception)
+        )
+        if not going_on:
+            shutil.rmtree(self.staging, ignore_errors=True)
+        os.close(self._lock)
+
+    def forget_others(self, names: set[str]) -> None:
+        """Remove what an earlier run has left that is of another product.
+
+        Args:
+            names: what may stay in the staging folder and in the catalog in it.
+        """
+        for path in [*self.staging.iterdir(), *self.catalog.iterdir()]:
+            if path.name not in names | {"catalog", "lock"}:
+                remove(path)
+
+    def publish(self) -> None:
+        """Let the catalog appear, complete, under its own name.
+
+        Raises:
+            OutputError: something else is there by now.
+        """
+        try:
+            self.catalog.rename(self.path)
+        except OSError as error:
+            raise OutputError(
+                f"can't put the catalog at {self.path}: {error.strerror}: is another product "
+                "there, or a mounted folder?"
+            ) from error
+
+    def _acquire(self) -> int:
+        if self.staging.is_symlink():
+            raise OutputError(
+                f"expected a folder of ours at {self.staging}, found a link: remove it"
+            )
+        while True:
+            self.staging.mkdir(exist_ok=True)
+            path = self.staging / "lock"
+            try:
+                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # the run that was at it has just removed the folder
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
+                    return lock
+            except BlockingIOError:
+                os.close(lock)
+                raise OutputError(
+                    f"expected to be alone at {self.path}, found another run at it (it holds "
+                    f"{path}): wait for it, or choose another --output-dir"
+                ) from None
+            os.close(lock)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a failure of the file system while `path` is written into an error of ours."""
+    try:
+        yield
+    except StageInError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"can't write {error.filename or path}: {error.strerror or error}"
+        ) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it."""
+    with writing(path):
+        if path.is_dir() and not path.is_symlink():
+            logger.debug("Removing {}", path)
+            shutil.rmtree(path)
+        else:
+            path.unlink()

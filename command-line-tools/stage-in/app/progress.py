@@ -1,0 +1,85 @@
+"""What has arrived, how fast, and since when nothing has."""
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from loguru import logger
+
+REPORT_EVERY = 10.0  # seconds between two lines of a log that is not a terminal
+
+
+class Progress:
+    """Counts the bytes that arrive and shows them: as a bar on a terminal, as lines elsewhere.
+
+    A byte counts once: what a second try brings again is no progress. So a transfer that is cut
+    at the same place for ever gets nowhere, and patience with it ends.
+    """
+
+    def __init__(self, *, bar: bool = False) -> None:
+        self._furthest: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._show_bar = bar
+        self._bar: Any = None
+        self.expected = 0
+        self.received = 0
+        self._started = self._last_arrival = self._last_report = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+
+    @property
+    def idle(self) -> float:
+        """Seconds since a byte arrived that had not arrived before."""
+        return time.monotonic() - self._last_arrival
+
+    def expect(self, size: int) -> None:
+        """Tell how many bytes will arrive in all, and start to show them."""
+        self.expected = size
+        if self._show_bar and self._bar is None:
+            import click
+
+            self._bar = click.progressbar(
+                length=size, label="Receiving", file=sys.stderr, show_pos=False
+            )
+            self._bar.render_progress()
+
+    def arrived(self, url: str, position: int) -> None:
+        """Take note that the body of `url` has arrived up to `position` bytes."""
+        with self._lock:
+            news = position - self._furthest.get(url, 0)
+            if news <= 0:
+                return
+            self._furthest[url] = position
+            self.received += news
+            self._last_arrival = time.monotonic()
+            if self._bar is not None:
+                self._bar.update(news)
+            elif self.expected and self._last_arrival - self._last_report >= REPORT_EVERY:
+                self._last_report = self._last_arrival
+                logger.info(self.summary())
+
+    def summary(self) -> str:
+        """Say in one line what has arrived, at which rate, and how long the rest may take."""
+        rate = self.received / max(time.monotonic() - self._started, 1e-3)
+        left = max(self.expected - self.received, 0) / max(rate, 1.0)
+        return (
+            f"{megabytes(self.received)} of {megabytes(self.expected)} "
+            f"({self.received / max(self.expected, 1):.0%}), {megabytes(rate)}/s, {left:.0f} s left"
+        )
+
+
+def megabytes(size: float) -> str:
+    """Write a number of bytes in megabytes (10^6 bytes)."""
+    return f"{size / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,257 @@
+"""One HTTP response as chunks: redirects followed, time-outs set, errors translated; no retries."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Protocol, cast
+from urllib.parse import urljoin
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from app.errors import (
+    NotFoundError,
+    ProductError,
+    TemporaryError,
+    UnauthorizedError,
+    VerificationError,
+)
+from app.trust import Trust, get_origin, redact
+
+CHUNK = 256 * 1024  # bytes; larger ones gain nothing
+CONNECT_TIMEOUT = 10.0  # seconds
+STALL_TIMEOUT = 60.0  # seconds without a byte after which a connection is given up
+MAX_REDIRECTS = 5
+LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of an item, a listing or an error that are read
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_MISSING = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+_UNAUTHORIZED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+_TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class TokenSource(Protocol):
+    """Where the access token comes from."""
+
+    def access_token(self) -> str:
+        """Return a token that can be used now."""
+
+
+class BearerAuth(AuthBase):
+    """Puts the access token on a request that goes to a trusted origin, and on no other."""
+
+    def __init__(self, tokens: TokenSource, trust: Trust) -> None:
+        self._tokens = tokens
+        self._trust = trust
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header, or refuse to send the request at all."""
+        # The URL is read here as it will be sent, after requests has rewritten it.
+        url = request.url or ""
+        if not self._trust.allows(url):
+            raise VerificationError(
+                "expected a host of the platform or one named in CDSE_TRUSTED_HOSTS, found "
+                f"{redact(url)}: it is not asked, and your token has not been sent there"
+            )
+        request.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
+        return request
+
+
+class _NoAuth(AuthBase):
+    """Keeps requests from looking into `.netrc`, which it does where a request has no auth."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class Body:
+    """The body of a response, as an iterator of chunks of at most 256 KiB.
+
+    Attributes:
+        length: bytes announced by Content-Length, or None.
+        media_type: the Content-Type, or "".
+    """
+
+    def __init__(
+        self, response: requests.Response, url: str, on_bytes: Callable[[str, int], None]
+    ) -> None:
+        self._response = response
+        self._url = url
+        self._on_bytes = on_bytes
+        length = response.headers.get("Content-Length", "")
+        self.length = int(length) if length.isascii() and length.isdigit() else None
+        self.media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def __iter__(self) -> Iterator[bytes]:
+        position = 0
+        with _translated(self._url):
+            for chunk in self._response.iter_content(CHUNK):
+                position += len(chunk)
+                self._on_bytes(self._url, position)
+                yield chunk
+
+    def read(self, limit: int = LARGEST_DOCUMENT) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            VerificationError: it has more than `limit` bytes.
+        """
+        content = bytearray()
+        for chunk in self:
+            content += chunk
+            if len(content) > limit:
+                raise VerificationError(
+                    f"expected at most {limit} bytes, found more: {redact(self._url)}"
+                )
+        return bytes(content)
+
+
+class Client:
+    """Fetches from the platform, with a session of its own for each thread."""
+
+    def __init__(
+        self,
+        trust: Trust,
+        tokens: TokenSource,
+        *,
+        stall_timeout: float = STALL_TIMEOUT,
+        on_bytes: Callable[[str, int], None] = lambda url, position: None,
+    ) -> None:
+        self._auth = BearerAuth(tokens, trust)
+        self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
+        self._on_bytes = on_bytes
+        self._local = threading.local()
+
+    @contextmanager
+    def get(self, url: str, *, authorized: bool) -> Iterator[Body]:
+        """Open the body of `url`, behind its redirects.
+
+        Args:
+            url: what to fetch.
+            authorized: whether to show the access token. If so, every hop must be trusted.
+
+        Raises:
+            StageInError: of the kind that the failure is.
+        """
+        response = self._follow(url, self._auth if authorized else _NoAuth())
+        try:
+            yield Body(response, url, self._on_bytes)
+        finally:
+            response.close()
+
+    @property
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            session = requests.Session()
+            session.headers["User-Agent"] = f"stage-in/{version('stage-in')}"
+            session.headers["Accept-Encoding"] = "identity"
+            session.mount("https://", HTTPAdapter(max_retries=0))
+            session.mount("http://", HTTPAdapter(max_retries=0))
+            self._local.session = session
+        return cast(requests.Session, self._local.session)
+
+    def _follow(self, url: str, auth: AuthBase) -> requests.Response:
+        location = url
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send(location, auth)
+            if response.status_code not in _REDIRECTS:
+                _check_status(response, location)
+                return response
+            response.close()
+            location = _next_location(location, response.headers.get("Location", ""))
+        raise VerificationError(
+            f"expected at most {MAX_REDIRECTS} redirects, found more from {redact(url)}"
+        )
+
+    def _send(self, url: str, auth: AuthBase) -> requests.Response:
+        with _translated(url):
+            return self._session.get(
+                url, auth=auth, stream=True, allow_redirects=False, timeout=self._timeouts
+            )
+
+
+def _next_location(url: str, location: str) -> str:
+    try:
+        target = urljoin(url, location)
+        origin = get_origin(target)
+    except (ProductError, ValueError) as error:
+        raise VerificationError(f"can't follow a redirect of {redact(url)}: {error}") from error
+    if url.lower().startswith("https:") and not origin.startswith("https:"):
+        raise VerificationError(
+            f"expected redirects of {redact(url)} to stay on https, found one to {redact(target)}"
+        )
+    return target
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    """Turn what requests raises into an error of ours, in one line that can't hold a secret."""
+    try:
+        yield
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise VerificationError(f"expected a URL that can be asked, found {redact(url)}") from error
+    except requests.exceptions.ContentDecodingError as error:
+        raise VerificationError(f"the body of {redact(url)} can't be decoded") from error
+    except requests.exceptions.Timeout as error:
+        raise TemporaryError(f"nothing came from {redact(url)} in time") from error
+    except requests.exceptions.RequestException as error:
+        raise TemporaryError(f"{_reason(error)} at {redact(url)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Find what went wrong below the layers of libraries that report it."""
+    while True:
+        inner = getattr(error, "reason", None) or next(
+            (arg for arg in reversed(error.args) if isinstance(arg, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).rpartition(": ")[2].strip("()") or type(error).__name__
+    return re.sub(r"\s+", " ", text)[:200]
+
+
+def _check_status(response: requests.Response, url: str) -> None:
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return
+    message = f"status {status}{_explanation(response)} from {redact(url)}"
+    retry_after = _retry_after(response.headers.get("Retry-After", ""))
+    response.close()
+    if status in _MISSING:
+        raise NotFoundError(message)
+    if status in _UNAUTHORIZED:
+        raise UnauthorizedError(message)
+    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise TemporaryError(message, retry_after)
+    raise VerificationError(message)
+
+
+def _explanation(response: requests.Response) -> str:
+    """Return what the service says in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
+    try:
+        fields = json.loads(response.raw.read(4096, decode_content=True))
+        text = f"{fields['code']} {fields['message']}"
+    except (OSError, ValueError, LookupError, TypeError, urllib3.exceptions.HTTPError):
+        return ""
+    return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
+
+
+def _retry_after(value: str) -> float | None:
+    """Read a Retry-After header, seconds or a date (RFC 9110, section 10.2.3)."""
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,163 @@
+"""The product as one zip: a single stream, kept as a file, checked before anything is unpacked."""
+
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.errors import VerificationError
+from app.manifest import check_distinct, check_path
+from app.output import writing
+from app.product import Product
+from app.progress import Progress
+from app.transfer import CHUNK, Client
+
+_ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE.TXT 4.4.4: encryption, strong, masked headers
+_LOCAL_HEADER = 30  # bytes of a local file header before the name (APPNOTE.TXT 4.3.7)
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_UNREADABLE = (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError)
+
+
+class ZippedSource:
+    """Reads the files of a product out of its zip.
+
+    The platform makes the zip on the fly, stored, with data descriptors: only the central
+    directory at its end says what is in it, so it is fetched whole before anything is read.
+    """
+
+    connections = 1
+
+    def __init__(self, product: Product, client: Client, archive: Path, progress: Progress) -> None:
+        self._product = product
+        self._client = client
+        self._archive = archive
+        self._progress = progress
+        self._members: dict[str, zipfile.ZipInfo] = {}
+
+    def list_files(self) -> dict[str, int]:
+        """Return the size in bytes of each file, by its path below the SAFE folder."""
+        self._fetch()
+        return {path: member.file_size for path, member in self._members.items()}
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Open one file of the product as chunks.
+
+        If what was read turns out to be wrong, here or where the chunks are checked, the archive
+        is discarded, and the next call fetches it anew.
+        """
+        self._fetch()
+        try:
+            yield self._read(path)
+        except VerificationError:
+            self._discard()
+            raise
+
+    def _read(self, path: str) -> Iterator[bytes]:
+        member = self._members.get(path)
+        if member is None:
+            raise VerificationError(f"expected {path} in the zip of {self._product.id}, found none")
+        try:
+            with zipfile.ZipFile(self._archive) as archive, archive.open(member) as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+        except _UNREADABLE as error:
+            raise VerificationError(
+                f"expected {path} whole in the zip of {self._product.id}: {error}"
+            ) from error
+
+    def _discard(self) -> None:
+        self._members = {}
+        self._archive.unlink(missing_ok=True)
+
+    def _fetch(self) -> None:
+        """Have the archive on disk, whole and with members that can be unpacked safely."""
+        if self._members:
+            return
+        if not self._archive.exists():
+            self._download()
+        try:
+            self._members = _read_members(self._archive, self._product)
+        except VerificationError:
+            self._discard()
+            raise
+
+    def _download(self) -> None:
+        part = self._archive.with_suffix(".part")
+        with self._client.get(self._product.zip_url, authorized=True) as body:
+            if body.length:
+                self._progress.expect(body.length)
+            with writing(part), part.open("wb") as file:
+                for chunk in body:
+                    file.write(chunk)
+            size = part.stat().st_size
+            if body.length is not None and size != body.length:
+                raise VerificationError(
+                    f"expected a zip of {body.length} bytes, found {size} of {self._product.id}"
+                )
+            if not zipfile.is_zipfile(part):
+                raise VerificationError(
+                    f"expected a zip of {self._product.id}, found {size} bytes of "
+                    f"{body.media_type[:60] or 'unknown type'}: {_begin(part)}"
+                )
+        with writing(part):
+            part.replace(self._archive)
+
+
+def _begin(path: Path) -> str:
+    with path.open("rb") as file:
+        return repr(file.read(40).decode("ascii", "replace"))
+
+
+def _read_members(path: Path, product: Product) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of an archive by path below the SAFE folder.
+
+    Whatever could leave that folder, hide a file behind another, or unpack to more than it
+    announces is refused, never mended.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except _UNREADABLE as error:
+        raise VerificationError(f"expected a zip of {product.id}: {error}") from error
+    files = {}
+    for member in members:
+        # `filename` is cut at a NUL; `orig_filename` is what the archive says.
+        name = check_path(member.orig_filename.removesuffix("/"), f"the zip of {product.id}")
+        top, _, inner = name.partition("/")
+        if top != product.name:
+            raise VerificationError(
+                f"expected one folder {product.name} in the zip of {product.id}, found {top[:200]}"
+            )
+        _check_kind(member, name)
+        if not member.is_dir():
+            if inner in files or not inner:
+                raise VerificationError(f"expected {name} once, as a file in {product.name}")
+            files[inner] = member
+    check_distinct(files)
+    _check_overlap(members)
+    return files
+
+
+def _check_kind(member: zipfile.ZipInfo, name: str) -> None:
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    expected = stat.S_IFDIR if member.is_dir() else stat.S_IFREG
+    if kind not in {0, expected}:
+        raise VerificationError(f"expected a plain file or folder, found {name} with mode {kind:o}")
+    if member.flag_bits & _ENCRYPTED:
+        raise VerificationError(f"expected members that can be read, found {name} encrypted")
+    if member.compress_type not in _METHODS:
+        raise VerificationError(
+            f"expected stored or deflated members, found {name} by method {member.compress_type}"
+        )
+
+
+def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
+    end = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < end:
+            raise VerificationError(
+                f"expected members one after another, found {member.filename} inside another"
+            )
+        end = member.header_offset + _LOCAL_HEADER + len(member.filename) + member.compress_size
