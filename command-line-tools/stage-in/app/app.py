@@ -124,9 +124,12 @@ def _set_up_log(level: str) -> "loguru.Logger":
 
     secrets = {value for name in SECRETS if (value := os.environ.get(name, "").strip())}
 
-    def redact(record: "loguru.Record") -> None:
+    def clean(record: "loguru.Record") -> None:
+        message = record["message"]
         for secret in secrets:
-            record["message"] = record["message"].replace(secret, "[secret]")
+            message = message.replace(secret, "[secret]")
+        # What servers and items say may hold line ends, or sequences that command a terminal.
+        record["message"] = "".join(c if c.isprintable() else " " for c in message)
 
     terminal = sys.stderr.isatty()
     layout = (
@@ -135,7 +138,7 @@ def _set_up_log(level: str) -> "loguru.Logger":
         else "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <8} {message}"
     )
     logger.remove()
-    logger.configure(patcher=redact)
+    logger.configure(patcher=clean)
     logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
     return logger
 

@@ -1,5 +1,6 @@
 """The STAC catalog of a staged product: one item, beside the product's files."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,10 +44,13 @@ def write_catalog(folder: Path, product: Product, *, verified: bool = True) -> P
         catalog_type=pystac.CatalogType.SELF_CONTAINED,
     )
     catalog.add_item(item)
-    catalog.normalize_hrefs(str(folder))
-    with writing(folder):
-        catalog.save()
-    return folder / "catalog.json"
+    # Links are made as if in a folder of this name: pystac would take a # in the name of the real
+    # one for the begin of a fragment, and write elsewhere.
+    catalog.normalize_hrefs("/catalog")
+    path = folder / "catalog.json"
+    _write(path, catalog)
+    _write(folder / product.id / f"{product.id}.json", item)
+    return path
 
 
 def create_item(safe: Path, product: Product) -> "pystac.Item":
@@ -87,6 +91,12 @@ def create_item(safe: Path, product: Product) -> "pystac.Item":
             raise ProductError(f"expected {path} as asset {key}, found no such file")
         asset.href = f"./{path}"
     return item
+
+
+def _write(path: Path, document: "pystac.STACObject") -> None:
+    with writing(path):
+        fields = document.to_dict(include_self_link=False)
+        path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

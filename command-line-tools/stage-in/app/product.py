@@ -127,6 +127,6 @@ def get_asset_href(item: "pystac.Item", asset_key: str) -> str:
 def _describe(item: "pystac.Item") -> str:
     level = re.search(r"_MSI(L\d[A-Z])_", item.id)
     if level and item.id.startswith("S2"):
-        return f"found {item.id[:100]}, a Level-{level[1][1:]} product"
+        return f"found {item.id[:100]!r}, a Level-{level[1][1:]} product"
     platform = item.properties.get("platform", "unknown")
     return f"found {item.id[:100]!r} of platform {str(platform)[:40]!r}"

@@ -90,12 +90,15 @@ class Trust:
 
 
 def redact(url: str) -> str:
-    """Return a URL fit for a log: without what stands before the host and after the path."""
+    """Return a URL fit for a log: without user information, query and fragment."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
     authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{re.split('[?#]', path)[0]}"
+    if "@" in authority and re.search(r"[?#\\]", authority):
+        return f"{scheme}{separator}…"  # what is secret in it depends on who reads it
+    plain = authority.rpartition("@")[2] + slash + path
+    return f"{scheme}{separator}{re.split('[?#]', plain)[0]}"
 
 
 def _exact_origin(named: str) -> str:

@@ -1,0 +1,47 @@
+# Each target has one line of help: `make` alone lists them.
+PYTHON ?= python3
+TOOL := command-line-tools/stage-in
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/ready ## Stage a product from a platform on this machine, through cwltool
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sandbox/demo.sh
+
+test: $(VENV)/ready ## Run the fast tests
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/ready ## Run the tests that take longer
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/ready ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(VENV)/ready ## Resolve the versions anew, into both locks and environment.yml
+	$(BIN)/pip install --quiet uv
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" $(TOOL)/pyproject.toml -o $(TOOL)/requirements.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group dev -c $(TOOL)/requirements.lock \
+	  $(TOOL)/pyproject.toml -o tests/requirements.lock
+	$(BIN)/python tests/environment.py > environment.yml
+
+clean: ## Remove what the other targets have made
+	rm -rf $(VENV) demo
+
+$(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml
+	@echo "Installing into $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL)
+	@touch $@

@@ -1,0 +1,122 @@
+"""Masks as polygons: what products had up to baseline 03.01.
+
+The format is a mask of the Earth Observation profile of GML (OGC 10-157), in UTM coordinates.
+"""
+
+from lxml.builder import ElementMaker
+from shapely import Polygon, box
+from shapely.geometry.base import BaseGeometry
+
+from sandbox.field import PATCH, LandCover, patch_cover
+from sandbox.raster import DETECTORS
+from sandbox.recipe import Recipe
+from sandbox.xml import serialise
+
+_GML = "http://www.opengis.net/gml/3.2"
+_EOP = "http://www.opengis.net/eop/2.0"
+
+
+def gml_mask(recipe: Recipe, kind: str, band: str) -> bytes:
+    """Write a mask of the older kind: polygons in the product's UTM coordinates.
+
+    Args:
+        recipe: The product.
+        kind: CLOUDS, DEFECT, DETFOO, NODATA, SATURA or TECQUA.
+        band: The band, or B00 for all.
+    """
+    eop = ElementMaker(namespace=_EOP, nsmap={"eop": _EOP, "gml": _GML})
+    gml = ElementMaker(namespace=_GML)
+    mask = f"MSK_{kind}_{band}"
+    features = [
+        eop.MaskFeature(
+            _gml_id(f"{name}.{number}"),
+            eop.maskType(type_, codeSpace=f"urn:gs2:S2PDGS:mask:{kind}"),
+            eop.extentOf(
+                gml.Polygon(
+                    _gml_id(f"{name}.{number}.Polygon"),
+                    gml.exterior(
+                        gml.LinearRing(gml.posList(_positions(polygon), srsDimension="2"))
+                    ),
+                )
+            ),
+        )
+        for number, (name, type_, polygon) in enumerate(_mask_members(recipe, kind, band), 1)
+    ]
+    left, bottom, right, top = _square(recipe).bounds
+    content = [
+        gml.name(f"{mask} of {recipe.granule_id}"),
+        gml.boundedBy(
+            gml.Envelope(
+                gml.lowerCorner(f"{left:.0f} {bottom:.0f}"),
+                gml.upperCorner(f"{right:.0f} {top:.0f}"),
+                srsName=f"urn:ogc:def:crs:EPSG::{recipe.place.epsg}",
+            )
+        ),
+    ]
+    if features:
+        content.append(eop.maskMembers(*features))
+    return serialise(eop.Mask(_gml_id(mask), *content))
+
+
+def _square(recipe: Recipe) -> Polygon:
+    left, top = recipe.place.ulx, recipe.place.uly
+    return box(left, top - recipe.extent, left + recipe.extent, top)
+
+
+def _mask_members(recipe: Recipe, kind: str, band: str) -> list[tuple[str, str, Polygon]]:
+    """Name, type and outline of what a mask marks."""
+    data = Polygon(recipe.outline)
+    if kind == "CLOUDS":
+        return [("OPAQUE", "OPAQUE", cloud) for cloud in _clouds(recipe, data)]
+    if kind == "DETFOO":
+        return [
+            (f"detector_footprint-{band}-{detector:02}", "DETECTOR_FOOTPRINT", part)
+            for detector, part in zip(DETECTORS, _halves(recipe, data), strict=True)
+            if part is not None
+        ]
+    if kind == "NODATA":
+        return [
+            (f"nodata-{band}", "QT_NODATA_PIXELS", part)
+            for part in _polygons(_square(recipe).difference(data))
+        ]
+    return []
+
+
+def _clouds(recipe: Recipe, data: Polygon) -> list[Polygon]:
+    """Patches of cloud, as far as they lie on the product."""
+    left, top = recipe.place.ulx, recipe.place.uly
+    places = range(int(-(-recipe.extent // PATCH)))
+    clouds: list[Polygon] = []
+    for row in places:
+        for column in places:
+            x, y = left + column * PATCH, top - row * PATCH
+            patch = box(x, y - PATCH, x + PATCH, y)
+            if patch_cover(column, row) == LandCover.CLOUD:
+                clouds.extend(_polygons(patch.intersection(data)))
+    return clouds
+
+
+def _halves(recipe: Recipe, data: Polygon) -> list[Polygon | None]:
+    """The part with data that each detector sees, None where it sees none."""
+    left, bottom, right, top = _square(recipe).bounds
+    width = (right - left) / len(DETECTORS)
+    parts = []
+    for number in range(len(DETECTORS)):
+        strip = box(left + number * width, bottom, left + (number + 1) * width, top)
+        part = _polygons(strip.intersection(data))
+        parts.append(part[0] if part else None)
+    return parts
+
+
+def _polygons(shape: BaseGeometry) -> list[Polygon]:
+    return [
+        part for part in getattr(shape, "geoms", [shape]) if isinstance(part, Polygon) and part.area
+    ]
+
+
+def _positions(polygon: Polygon) -> str:
+    return " ".join(f"{x:.0f} {y:.0f}" for x, y in polygon.exterior.coords)
+
+
+def _gml_id(value: str) -> dict[str, str]:
+    return {f"{{{_GML}}}id": value}

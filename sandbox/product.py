@@ -1,0 +1,133 @@
+"""Synthetic Level-1C products: puts a SAFE folder together.
+
+A product is a pure function of its recipe: made twice, it is the same byte for byte.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sandbox import gml, granule, metadata, raster
+from sandbox.field import BANDS, RESOLUTION
+from sandbox.manifest import write_manifest
+from sandbox.recipe import MASKS_OF_A_BAND, NEW, OLD, Recipe
+
+__all__ = ["NEW", "OLD", "Recipe", "make_product"]
+
+_INDEX = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<html xmlns="http://www.w3.org/1999/xhtml">
+  <head><title>{name}</title></head>
+  <body>
+    <h1>{name}</h1>
+    <p>A made-up Sentinel-2 Level-1C product. Nothing in it was measured.</p>
+  </body>
+</html>
+"""
+
+_STYLESHEET = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
+  <xsl:template match="/">
+    <html><body><xsl:value-of select="//PRODUCT_URI"/></body></html>
+  </xsl:template>
+</xsl:stylesheet>
+"""
+
+_SCHEMA = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"
+           targetNamespace="https://{schema}/PSD/User_Product_Level-1C.xsd">
+  <xs:element name="Level-1C_User_Product"/>
+</xs:schema>
+"""
+
+
+def make_product(folder: Path, recipe: Recipe) -> Path:
+    """Write a product.
+
+    Args:
+        folder: Where the SAFE folder goes; made if need be.
+        recipe: What the product is to be.
+
+    Returns:
+        Path of the SAFE folder.
+
+    Raises:
+        FileExistsError: The SAFE folder is there already.
+    """
+    safe = folder / recipe.name
+    safe.mkdir(parents=True)
+    # Readers insist on this folder, and it is empty in products of today.
+    (safe / "rep_info").mkdir()
+    for path, content in _contents(recipe):
+        file = safe / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    write_manifest(recipe, safe)
+    return safe
+
+
+def _contents(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    """Path and content of every file but the manifest."""
+    yield from _documents(recipe)
+    yield from _images(recipe)
+    yield from _gml_masks(recipe) if recipe.masks == "gml" else _jp2_masks(recipe)
+
+
+def _documents(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    tile, datastrip = recipe.granule, recipe.datastrip
+    yield "MTD_MSIL1C.xml", metadata.product_metadata(recipe)
+    yield "INSPIRE.xml", metadata.inspire(recipe)
+    yield f"{tile}/MTD_TL.xml", granule.granule_metadata(recipe)
+    yield f"{datastrip}/MTD_DS.xml", metadata.datastrip_metadata(recipe)
+    for check in metadata.REPORTS:
+        yield (
+            f"{datastrip}/QI_DATA/{check}.xml",
+            metadata.report(recipe, check, recipe.datastrip_id),
+        )
+        if check != "RADIOMETRIC_QUALITY":
+            yield (
+                f"{tile}/QI_DATA/{check}.xml",
+                metadata.report(recipe, check, recipe.granule_id),
+            )
+
+    yield "HTML/UserProduct_index.html", _INDEX.format(name=recipe.name).encode()
+    yield "HTML/UserProduct_index.xsl", _STYLESHEET.encode()
+    yield "HTML/star_bg.jpg", raster.picture()
+    if not recipe.modern:
+        path = "rep_info/S2_User_Product_Level-1C_Metadata.xsd"
+        yield path, _SCHEMA.format(schema=recipe.schema).encode()
+
+    yield f"{tile}/AUX_DATA/AUX_ECMWFT", _meteorology(1620 if recipe.modern else 810)
+    if recipe.modern:
+        yield f"{tile}/AUX_DATA/AUX_CAMSFO", _meteorology(2970)
+
+
+def _images(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    for band in BANDS:
+        yield f"{recipe.image(band)}.jp2", raster.band(recipe, band)
+    yield f"{recipe.image('TCI')}.jp2", raster.true_colour(recipe, 10)
+    yield f"{recipe.preview}.jp2", raster.true_colour(recipe, raster.PREVIEW_RESOLUTION)
+
+
+def _gml_masks(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    yield recipe.mask("CLOUDS"), gml.gml_mask(recipe, "CLOUDS", "B00")
+    for kind in MASKS_OF_A_BAND["gml"]:
+        for band in BANDS:
+            yield recipe.mask(kind, band), gml.gml_mask(recipe, kind, band)
+
+
+def _jp2_masks(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+    yield recipe.mask("CLASSI"), raster.classification_mask(recipe)
+    for resolution in sorted(set(RESOLUTION.values())):
+        # The same for all bands of a resolution: encoded once.
+        detectors = raster.detector_mask(recipe, resolution)
+        quality = raster.quality_mask(recipe, resolution)
+        for band in (band for band in BANDS if RESOLUTION[band] == resolution):
+            yield recipe.mask("DETFOO", band), detectors
+            yield recipe.mask("QUALIT", band), quality
+
+
+def _meteorology(size: int) -> bytes:
+    """Bytes between the marks of a GRIB message. Not weather: no reader of products looks in."""
+    return b"GRIB" + bytes(number * number % 251 for number in range(size - 8)) + b"7777"

@@ -1,0 +1,112 @@
+"""The real thing to test against: products, a sandbox that serves them, our command running."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox.product import NEW, OLD, make_product
+from sandbox.server import Sandbox
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+PIXELS = 192  # of the 10 m rasters: products of half a megabyte
+
+
+@pytest.fixture(scope="session")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAFE folder of the era of GML masks and MD5."""
+    from dataclasses import replace
+
+    return make_product(tmp_path_factory.mktemp("old"), replace(OLD, pixels=PIXELS))
+
+
+@pytest.fixture(scope="session")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAFE folder of the era of JP2 masks, SHA3-256 and RADIO_ADD_OFFSET."""
+    from dataclasses import replace
+
+    return make_product(tmp_path_factory.mktemp("new"), replace(NEW, pixels=PIXELS))
+
+
+@pytest.fixture
+def platform(old: Path, new: Path) -> Iterator[Sandbox]:
+    """The platform on this machine, with both products."""
+    with Sandbox([old, new]) as sandbox:
+        yield sandbox
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a process of the command ended."""
+
+    code: int
+    log: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of standard error."""
+        return self.log.rstrip().rpartition("\n")[2]
+
+
+@dataclass(frozen=True)
+class StageIn:
+    """Runs the command as a process, in a folder of its own, against a sandbox."""
+
+    platform: Sandbox
+    folder: Path
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """A clean environment: what the process needs, and how to reach the sandbox."""
+        return {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONWARNINGS": "error",
+            "CDSE_ACCESS_TOKEN": self.platform.mint(),
+            **self.platform.environment,
+            **variables,
+        }
+
+    def start(self, item: str, *options: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a process and don't wait for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "app.app", "--input-item", item, *options],
+            cwd=self.folder,
+            env=self.environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, item: str, *options: str, **variables: str) -> Run:
+        """Run a process to its end."""
+        with self.start(item, *options, **variables) as process:
+            out, log = process.communicate(timeout=60)
+        assert out == ""
+        return Run(process.returncode, log)
+
+
+@pytest.fixture
+def stage_in(platform: Sandbox, tmp_path: Path) -> StageIn:
+    """The command, in an empty folder."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return StageIn(platform, folder)
+
+
+SameTree = Callable[[Path, Path], None]
+
+
+@pytest.fixture
+def assert_same_tree() -> SameTree:
+    """Compare two folders byte for byte, empty folders included."""
+
+    def assert_same(one: Path, other: Path) -> None:
+        diff = subprocess.run(["diff", "-r", one, other], capture_output=True, text=True)
+        assert (diff.returncode, diff.stdout) == (0, "")
+
+    return assert_same

@@ -1,0 +1,401 @@
+"""The command as a process, against the platform on this machine."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pystac
+import pytest
+
+from sandbox.server import Sandbox
+from tests.conftest import SameTree, StageIn
+
+USAGE = """\
+Usage: python -m app.app [OPTIONS]
+
+  Stage a Sentinel-2 Level-1C product
+
+Options:
+  --input-item TEXT  Sentinel-2 Level-1C CDSE STAC Item URL  [required]
+"""
+OTHER_OPTIONS = {
+    *("--output-dir", "--patience", "--no-verify", "--verbose", "--quiet", "--version", "--help"),
+}
+
+
+def test_usage() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "app.app", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert shown.startswith(USAGE)
+    options = {line.split()[0] for line in shown.splitlines() if line.startswith("  --")}
+    assert options == OTHER_OPTIONS | {"--input-item"}
+
+
+@pytest.mark.parametrize("generation", ["new", "legacy"])
+@pytest.mark.parametrize("era", ["old", "new"])
+def test_stage(
+    stage_in: StageIn,
+    platform: Sandbox,
+    request: pytest.FixtureRequest,
+    era: str,
+    generation: str,
+    assert_same_tree: SameTree,
+) -> None:
+    safe: Path = request.getfixturevalue(era)
+    run = stage_in(platform.item_url(safe.name, generation))
+    assert run.code == 0, run.log
+
+    name = safe.name.removesuffix(".SAFE")
+    catalog = stage_in.folder / "catalog"
+    assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
+    assert {path.name for path in catalog.iterdir()} == {"catalog.json", name}
+    assert {path.name for path in (catalog / name).iterdir()} == {safe.name, f"{name}.json"}
+    assert_same_tree(safe, catalog / name / safe.name)
+    assert not [path for path in catalog.rglob("*") if path.is_symlink()]
+    assert "catalog/catalog.json" in run.reason
+
+    moved = stage_in.folder.parent / "moved"
+    catalog.rename(moved)
+    (item,) = pystac.Catalog.from_file(str(moved / "catalog.json")).get_items(recursive=True)
+    assert item.id == name
+    hrefs = [asset.get_absolute_href() for asset in item.assets.values()]
+    assert len(hrefs) == 20
+    assert all(href is not None and Path(href).is_file() for href in hrefs)
+    assert all(asset.href.startswith(f"./{safe.name}/") for asset in item.assets.values())
+    links = json.loads((moved / name / f"{name}.json").read_text())["links"]
+    assert {link["rel"]: link["href"] for link in links if link["rel"] != "license"} == {
+        "root": "../catalog.json",
+        "parent": "../catalog.json",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["B12", "tile_10m", "x_PVI", "run_30m", "S2_B02", "a::b", "Ünï #%"]
+)
+def test_the_working_folder_changes_nothing(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, name: str
+) -> None:
+    plain = stage_in(platform.item_url(new.name), "--output-dir", str(tmp_path / "plain"))
+    strange = StageIn(platform, tmp_path / name)
+    strange.folder.mkdir()
+    run = strange(platform.item_url(new.name))
+    assert (plain.code, run.code) == (0, 0), run.log
+    item = f"{new.stem}/{new.stem}.json"
+    assert (tmp_path / "plain" / item).read_text() == (
+        strange.folder / "catalog" / item
+    ).read_text()
+
+
+def test_item_from_a_file(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    (stage_in.folder / "item.json").write_text(json.dumps(platform.item(new.name)))
+    run = stage_in("item.json", "--output-dir", "out/deep/catalog")
+    assert run.code == 0, run.log
+    assert (stage_in.folder / "out/deep/catalog/catalog.json").is_file()
+    assert [exchange.role for exchange in platform.log] == ["download"]
+
+
+def test_already_there(stage_in: StageIn, platform: Sandbox, new: Path, old: Path) -> None:
+    assert stage_in(platform.item_url(new.name)).code == 0
+    asked = len(platform.log.of("download"))
+    again = stage_in(platform.item_url(new.name))
+    assert again.code == 0
+    assert "already" in again.reason
+    assert len(platform.log.of("download")) == asked
+
+    other = stage_in(platform.item_url(old.name))
+    assert other.code == 73
+    assert "move it away" in other.reason
+
+    band = next((stage_in.folder / "catalog").rglob("*_B05.jp2"))
+    band.write_bytes(band.read_bytes()[:-1] + b"x")
+    broken = stage_in(platform.item_url(new.name))
+    assert broken.code == 73
+    assert "B05" in broken.reason
+    assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
+
+
+def test_without_verification(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    run = stage_in(platform.item_url(new.name), "--no-verify")
+    assert run.code == 0, run.log
+    assert "0 by the digests" in run.log
+    item = stage_in.folder / "catalog" / new.stem / f"{new.stem}.json"
+    assert json.loads(item.read_text())["properties"]["stage-in:verified"] is False
+
+
+def test_no_token(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    for token in ("", "  \n", "(secret-0b1f5e9c)", "two words", "line\nbreak", "é"):
+        run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=token)
+        assert run.code == 77, run.log
+        assert "CDSE_ACCESS_TOKEN" in run.reason
+        if "-" not in token and token.strip():
+            assert token not in run.log
+    assert len(platform.log) == 0
+
+
+def test_refused_token(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=platform.mint(-1))
+    assert run.code == 77
+    assert "DAT-ZIP-109" in run.reason
+    assert not list(stage_in.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "complaint"),
+    [
+        ({"type": "Catalog", "id": "x"}, 65, "found Catalog"),
+        ({"type": "FeatureCollection", "features": []}, 65, "found FeatureCollection"),
+        ([1, 2], 65, "found list"),
+        ({"type": "Feature", "id": "x"}, 65, "expected a STAC item"),
+        ({"type": "Feature", "id": 5, "assets": 1}, 65, "expected a STAC item"),
+        (b"<!DOCTYPE html><html>Maintenance</html>", 65, "expected a STAC item in JSON"),
+        (b"\xff\xfe", 65, "expected a STAC item in JSON"),
+        (b"[" * 100_000, 65, "expected a STAC item in JSON"),
+        (b'{"type": "Feature", "id": NaN}', 65, "expected a STAC item in JSON"),
+    ],
+)
+def test_what_is_no_item(
+    stage_in: StageIn, platform: Sandbox, content: object, code: int, complaint: str
+) -> None:
+    platform.pages["/x.json"] = content
+    run = stage_in(f"{platform.stac}/x.json", "--patience", "5")
+    assert run.code == code
+    assert complaint in run.reason
+    assert not list(stage_in.folder.iterdir())
+
+
+def test_no_such_item(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    url = platform.item_url(new.name).replace("T32", "T33")
+    run = stage_in(url)
+    assert run.code == 66
+    assert "404" in run.reason
+    assert len(platform.log.of("stac")) == 3
+    assert stage_in("missing.json").code == 66
+
+
+def test_level_2a_is_refused(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    item = platform.item(new.name)
+    item["id"] = item["id"].replace("MSIL1C", "MSIL2A")
+    platform.override_item(new.name, "new", item)
+    run = stage_in(platform.item_url(new.name))
+    assert run.code == 65
+    assert "Level-2A" in run.reason
+    assert not platform.log.of("download")
+
+
+def test_another_products_uuid(stage_in: StageIn, platform: Sandbox, new: Path, old: Path) -> None:
+    item = platform.item(new.name)
+    item["assets"]["Product"] = platform.item(old.name)["assets"]["Product"]
+    platform.override_item(new.name, "new", item)
+    run = stage_in(platform.item_url(new.name))
+    assert run.code == 65
+    assert old.stem in run.reason
+    assert not list(stage_in.folder.iterdir())
+
+
+def test_an_item_names_no_host_that_is_obeyed(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    item = platform.item(new.name)
+    href = item["assets"]["Product"]["href"]
+    item["assets"]["Product"]["href"] = href.replace(platform.download, platform.stranger)
+    platform.override_item(new.name, "new", item)
+    run = stage_in(platform.item_url(new.name))
+    assert run.code == 65
+    assert "CDSE_TRUSTED_HOSTS" in run.reason
+    assert not platform.log.of("stranger")
+
+
+def test_a_redirect_to_a_stranger_is_refused(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    platform.faults.add("on=download redirect={stranger}{path}")
+    run = stage_in(platform.item_url(new.name))
+    assert run.code == 65
+    assert "has not been sent there" in run.reason
+    assert not platform.log.of("stranger")
+
+
+def test_netrc_is_not_read(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    netrc = stage_in.folder.parent / ".netrc"
+    netrc.write_text("default login user password netrc-password\n")
+    netrc.chmod(0o600)
+    run = stage_in(platform.item_url(new.name), HOME=str(netrc.parent), NETRC=str(netrc))
+    assert run.code == 0, run.log
+    assert all((x.header("Authorization") or "Bearer").startswith("Bearer") for x in platform.log)
+    assert all(x.header("Authorization") is None for x in platform.log.of("stac"))
+
+
+FAULTS_THAT_PASS = [
+    "on=download status=503",
+    "on=download status=500",
+    "on=download status=429 retry_after=1",
+    "on=download status=429",
+    "on=download status=404",
+    "on=download status=401",
+    "on=download status=400",
+    "on=download html",
+    "on=download empty",
+    "on=download reset=start",
+    "on=download reset=middle",
+    "on=download cut=0.5",
+    "on=download cut=0.5 framing=close",
+    "on=download cut=-1",
+    "on=download corrupt=0.4",
+    "on=download gzip",
+    "on=download redirect={path}",
+    "on=download redirect={stranger}{path}",
+    "on=download redirect=file:///etc/passwd",
+    "on=stac status=502",
+    "on=stac html",
+    "on=stac cut=0.5",
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS_THAT_PASS)
+def test_faults_that_pass(
+    stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree, fault: str
+) -> None:
+    platform.faults.add(f"{fault} times=1")
+    run = stage_in(platform.item_url(new.name), "--patience", "20")
+    assert run.code == 0, run.log
+    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
+    assert not platform.log.of("stranger")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "complaint"),
+    [
+        ("on=download status=503", 75, "status 503"),
+        ("on=download status=429", 75, "status 429"),
+        ("on=download reset=start", 75, "reset"),
+        ("on=download cut=0.5", 75, "nothing new arrived"),
+        ("on=download stall=60 at=0.5", 75, "nothing new arrived"),
+        ("on=download stall=60", 75, "nothing new arrived"),
+        ("on=download status=404", 66, "status 404"),
+        ("on=download status=403", 77, "status 403"),
+        ("on=download status=400", 65, "status 400"),
+        ("on=download html", 65, "expected a zip"),
+        ("on=download cut=0.5 framing=close", 65, "expected a zip"),
+        ("on=download corrupt=0.4", 65, "expected"),
+        ("on=download redirect={path}", 65, "redirects"),
+    ],
+)
+def test_faults_that_stay(
+    stage_in: StageIn, platform: Sandbox, new: Path, fault: str, code: int, complaint: str
+) -> None:
+    platform.faults.add(fault)
+    run = stage_in(platform.item_url(new.name), "--patience", "2")
+    assert run.code == code, run.log
+    assert complaint in run.reason
+    assert "Traceback" not in run.log
+    assert not (stage_in.folder / "catalog").exists()
+    assert (stage_in.folder / ".catalog.staging").exists() == (code == 75)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals(
+    stage_in: StageIn,
+    platform: Sandbox,
+    new: Path,
+    assert_same_tree: SameTree,
+    number: signal.Signals,
+) -> None:
+    stall = platform.faults.add("on=download stall=60 at=0.5")
+    with stage_in.start(platform.item_url(new.name)) as process:
+        platform.log.wait(lambda exchange: exchange.role == "download" and exchange.sent > 0)
+        time.sleep(0.2)
+        process.send_signal(number)
+        sent = time.monotonic()
+        _, log = process.communicate(timeout=10)
+    assert time.monotonic() - sent < 1
+    assert process.returncode == 128 + number
+    assert number.name in log.rstrip().rpartition("\n")[2]
+    assert {path.name for path in stage_in.folder.iterdir()} == {".catalog.staging"}
+
+    platform.faults.remove(stall)
+    run = stage_in(platform.item_url(new.name))
+    assert run.code == 0, run.log
+    assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
+    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
+
+
+def test_two_runs_at_once(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    stall = platform.faults.add("on=download stall=3 at=0.5")
+    with stage_in.start(platform.item_url(new.name)) as first:
+        platform.log.wait(lambda exchange: exchange.role == "download" and exchange.sent > 0)
+        second = stage_in(platform.item_url(new.name))
+        platform.faults.remove(stall)
+        first.communicate(timeout=20)
+    assert second.code == 73
+    assert "another run" in second.reason
+    assert first.returncode == 0
+
+
+def test_going_on(
+    stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
+) -> None:
+    """Of what an earlier run has left, what is right stays and everything else goes."""
+    staging = stage_in.folder / ".catalog.staging"
+    safe = staging / "catalog" / new.stem / new.name
+    safe.mkdir(parents=True)
+    (staging / "catalog" / "S2A_OTHER").mkdir()
+    (staging / "other.zip").write_bytes(b"x")
+    (safe / "MTD_MSIL1C.xml").write_bytes((new / "MTD_MSIL1C.xml").read_bytes())
+    (safe / "INSPIRE.xml").write_bytes(b"half")
+    (safe / "stranger.txt").symlink_to("/etc/passwd")
+    run = stage_in(platform.item_url(new.name), "--verbose")
+    assert run.code == 0, run.log
+    assert "Going on: 1 of" in run.log
+    assert "Verified MTD_MSIL1C.xml" not in run.log
+    assert "Verified INSPIRE.xml" in run.log
+    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
+    assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
+
+
+def test_output_that_cannot_be_written(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    (stage_in.folder / "file").write_text("")
+    (stage_in.folder / "link").symlink_to("nowhere")
+    for output in ("file", "file/catalog", "link"):
+        run = stage_in(platform.item_url(new.name), "--output-dir", output)
+        assert run.code == 73, run.log
+    for output in ("..", "/", "."):
+        assert stage_in(platform.item_url(new.name), "--output-dir", output).code == 2
+    assert {path.name for path in stage_in.folder.iterdir()} == {"file", "link"}
+
+
+def test_the_token_is_nowhere_to_be_seen(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    token = platform.mint()
+    platform.faults.add("on=download cut=0.5 times=1")
+    platform.faults.add("on=download html times=1")
+    run = stage_in(platform.item_url(new.name), "--verbose", CDSE_ACCESS_TOKEN=token)
+    assert run.code == 0
+    assert token not in run.log
+    files = [path for path in stage_in.folder.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+    shown = [exchange.role for exchange in platform.log if exchange.holds(token)]
+    assert set(shown) == {"download"}
+    assert all(token not in exchange.path for exchange in platform.log)
+
+
+def test_download_and_extract_file(
+    platform: Sandbox,
+    new: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_same_tree: SameTree,
+) -> None:
+    from app.app import download_and_extract_file
+
+    monkeypatch.chdir(tmp_path)
+    for name, value in platform.environment.items():
+        monkeypatch.setenv(name, value)
+    item = pystac.Item.from_dict(platform.item(new.name, "legacy"))
+    for _ in range(2):
+        assert download_and_extract_file(item, platform.mint()) == new.name
+        assert {path.name for path in tmp_path.iterdir()} == {new.name}
+        assert_same_tree(new, tmp_path / new.name)
