@@ -15,10 +15,10 @@ demo: $(VENV)/ready ## Stage a product from a platform on this machine, through 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sandbox/demo.sh
 
 test: $(VENV)/ready ## Run the fast tests
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 -m "not slow"
 
 test-slow: $(VENV)/ready ## Run the tests that take longer
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from loguru import logger
-from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from app.errors import StageInError, TemporaryError
 from app.progress import Progress
@@ -26,7 +26,7 @@ class Retries:
     def __init__(self, progress: Progress, patience: float) -> None:
         self._progress = progress
         self._patience = patience
-        self._backoff = wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT, jitter=FIRST_WAIT)
+        self._backoff = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
 
     def __call__(self, attempt: Callable[[], T]) -> T:
         """Return what `attempt` returns when it succeeds.
@@ -39,7 +39,7 @@ class Retries:
         def give_up(state: RetryCallState) -> bool:
             nonlocal failures
             if isinstance(_error(state), TemporaryError):
-                return self._progress.idle + self._wait(state) >= self._patience
+                return self._progress.idle >= self._patience
             failures += 1
             return failures >= MAX_FAILURES
 
@@ -59,7 +59,10 @@ class Retries:
             ) from error
 
     def _wait(self, state: RetryCallState) -> float:
-        """Wait as long as the server asks, otherwise longer with each try; never past patience."""
+        """Wait as long as the server asks, otherwise longer with each try.
+
+        At most until patience ends: the last try is made then.
+        """
         retry_after = getattr(_error(state), "retry_after", None)
         wait = self._backoff(state) if retry_after is None else retry_after
         return max(min(wait, self._patience - self._progress.idle), 0.0)

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Stage a product from a platform on this machine: what `make demo` runs.
+set -eu
+
+rm -rf demo/catalog
+mkdir -p demo
+python -m sandbox --folder demo/products --rate 2 --ready demo/sandbox.env > demo/sandbox.log &
+sandbox=$!
+trap 'kill "$sandbox" 2> demo/kill.log || true; rm -f demo/kill.log' EXIT
+
+echo "Starting a Copernicus Data Space on 127.0.0.1 (its log: demo/sandbox.log)"
+until [ -e demo/sandbox.env ]; do
+  kill -0 "$sandbox" || exit 1
+  sleep 0.1
+done
+. demo/sandbox.env
+
+# What holds a token is for the user's eyes only.
+umask 077
+cat > demo/params.yml << END
+item: $SANDBOX_ITEM
+access_token: $CDSE_ACCESS_TOKEN
+END
+
+echo "cwltool --no-container stage-in.cwl demo/params.yml"
+cwltool --no-container --preserve-environment CDSE_TRUSTED_HOSTS \
+  --outdir demo stage-in.cwl demo/params.yml > demo/output.json
+
+echo
+echo "The catalog, in demo/catalog:"
+python - << 'END'
+from pathlib import Path
+
+import pystac
+
+catalog = pystac.Catalog.from_file("demo/catalog/catalog.json")
+for item in catalog.get_items(recursive=True):
+    size = sum(path.stat().st_size for path in Path("demo/catalog").rglob("*") if path.is_file())
+    print(f"  item {item.id}\n  {item.datetime:%Y-%m-%d %H:%M} UTC, {size / 1e6:.1f} MB")
+    for key, asset in item.assets.items():
+        print(f"  {key:20} {','.join(asset.roles or []):18} …/{Path(asset.href).name}")
+END
