@@ -217,7 +217,7 @@ def _reason(error: BaseException) -> str:
         error = inner
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = str(error).rpartition(": ")[2].strip("()") or type(error).__name__
+    text = str(error).rpartition(": ")[2] or type(error).__name__
     return re.sub(r"\s+", " ", text)[:200]
 
 
