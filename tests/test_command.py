@@ -22,7 +22,8 @@ Options:
   --input-item TEXT  Sentinel-2 Level-1C CDSE STAC Item URL  [required]
 """
 OTHER_OPTIONS = {
-    *("--output-dir", "--patience", "--no-verify", "--verbose", "--quiet", "--version", "--help"),
+    *("--output-dir", "--assets", "--transport", "--connections", "--patience", "--no-verify"),
+    *("--verbose", "--quiet", "--version", "--help"),
 }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["download_and_extract_file", "get_asset_href", "main"]
 
-SECRETS = ("CDSE_ACCESS_TOKEN",)
+SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD")
 
 
 class Stopped(BaseException):
@@ -29,6 +29,19 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_code = 128 + number
+
+
+def _read_assets(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> frozenset[str] | None:
+    if value is None:
+        return None
+    from app.manifest import read_selection
+
+    try:
+        return read_selection(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -46,6 +59,29 @@ class Stopped(BaseException):
     help="Folder of the catalog",
 )
 @click.option(
+    "--assets",
+    metavar="NAMES",
+    callback=_read_assets,
+    help="Bands to stage, such as B04,B08,TCI or red,nir,visual; metadata, preview and the bands' "
+    "own masks come with them  [default: all]",
+)
+@click.option(
+    "--transport",
+    metavar="NAME",
+    type=click.Choice(["nodes", "zip"]),
+    default="nodes",
+    show_default=True,
+    help="nodes: file by file, side by side; zip: in one",
+)
+@click.option(
+    "--connections",
+    metavar="N",
+    type=click.IntRange(1, 4),
+    default=4,
+    show_default=True,
+    help="To the platform at once, at most",
+)
+@click.option(
     "--patience",
     metavar="SECS",
     type=click.FloatRange(min=0, min_open=True),
@@ -60,6 +96,9 @@ class Stopped(BaseException):
 def main(
     input_item: str,
     output_dir: Path,
+    assets: frozenset[str] | None,
+    transport: str,
+    connections: int,
     patience: float,
     no_verify: bool,
     verbose: bool,
@@ -71,17 +110,13 @@ def main(
         signal.signal(number, _stop)
     try:
         from app.credentials import Credentials
-        from app.staging import stage_in
+        from app.staging import Settings, stage_in
 
-        stage_in(
-            input_item,
-            output_dir,
-            trust=_read_trust(),
-            credentials=Credentials.from_environment(os.environ),
-            patience=patience,
-            verify=not no_verify,
-            bar=sys.stderr.isatty() and not quiet,
-        )
+        trust = _read_trust()
+        credentials = Credentials.from_environment(os.environ, trust)
+        bar = sys.stderr.isatty() and not quiet
+        settings = Settings(assets, transport, connections, patience, not no_verify, bar)
+        stage_in(input_item, output_dir, trust, credentials, settings)
     except StageInError as error:
         logger.error("{}", error)
         sys.exit(error.exit_code)
@@ -106,8 +141,9 @@ def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
     from app.credentials import Credentials
     from app.staging import stage_zip
 
-    credentials = Credentials.from_environment({"CDSE_ACCESS_TOKEN": access_token})
-    return str(stage_zip(item, Path(), _read_trust(), credentials))
+    trust = _read_trust()
+    credentials = Credentials.from_environment({"CDSE_ACCESS_TOKEN": access_token}, trust)
+    return str(stage_zip(item, Path(), trust, credentials))
 
 
 def _read_trust() -> "Trust":

@@ -1,6 +1,8 @@
 """The STAC catalog of a staged product: one item, beside the product's files."""
 
 import json
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,25 @@ from app.product import Product
 
 if TYPE_CHECKING:
     import pystac
+
+_loading = threading.Lock()
+
+
+def preload() -> None:
+    """Import the heavy libraries, which takes a second, while there is something to wait for.
+
+    Importing stactools-sentinel2 replaces pystac's way to read by fsspec's, which takes a path with
+    `::` or `://` in it for something else; here it is put back.
+    """
+    with _loading:
+        if "stactools.sentinel2.stac" not in sys.modules:
+            from pystac.stac_io import DefaultStacIO, StacIO
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import stactools.sentinel2.stac
+
+            StacIO.set_default(DefaultStacIO)
 
 
 def write_catalog(folder: Path, product: Product, *, verified: bool = True) -> Path:
@@ -101,11 +122,8 @@ def _write(path: Path, document: "pystac.STACObject") -> None:
 
 @contextmanager
 def _reading_below(folder: Path) -> Iterator[None]:
-    """Let pystac read the product's XML below a folder, and restore how it read before.
-
-    Importing stactools-sentinel2 replaces pystac's way to read by fsspec's, which takes a path
-    with `::` or `://` in it for something else; and its XML parser would obey a DOCTYPE.
-    """
+    """Let pystac read the product's XML below a folder, none with a DOCTYPE."""
+    preload()
     from pystac.stac_io import DefaultStacIO, StacIO
 
     class ProductIO(DefaultStacIO):
@@ -113,10 +131,6 @@ def _reading_below(folder: Path) -> Iterator[None]:
             document = (folder / check_path(str(source), "the metadata")).read_bytes()
             parse_xml(document, str(source))
             return document.decode()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import stactools.sentinel2  # noqa: F401
 
     StacIO.set_default(ProductIO)
     try:

@@ -31,6 +31,10 @@ class VerificationError(ProductError):
     passing = True
 
 
+class RefusedError(VerificationError):
+    """The service answers that it doesn't take such a request."""
+
+
 class NotFoundError(StageInError):
     """No such item or product. Passing: the platform is known to answer 404 for valid products."""
 
@@ -57,6 +61,16 @@ class TemporaryError(StageInError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BusyError(TemporaryError):
+    """The platform counts as many sessions of the user as it grants."""
+
+
+class SourceError(StageInError):
+    """A source will not do for this product now: another is to take over."""
+
+    exit_code = 75
 
 
 class CredentialsError(StageInError):

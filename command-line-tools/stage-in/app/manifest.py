@@ -17,6 +17,17 @@ BANDS = (
     *("B08", "B8A", "B09", "B10", "B11", "B12"),
 )
 TRUE_COLOR = "TCI"
+# The names that the images have in the staged item.
+ASSETS = dict(
+    zip(
+        [
+            *("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3"),
+            *("nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "visual"),
+        ],
+        [*BANDS, TRUE_COLOR],
+        strict=True,
+    )
+)
 
 # `checksumName` of the manifest to the name that hashlib knows it by.
 _ALGORITHMS = {"MD5": "md5", "SHA3-256": "sha3_256"}
@@ -25,6 +36,10 @@ _ALGORITHMS = {"MD5": "md5", "SHA3-256": "sha3_256"}
 LARGEST_PRODUCT = 10 * 1000**3  # bytes
 _LARGEST_NUMBER_OF_FILES = 10_000
 _IMAGE = re.compile(r"GRANULE/(?P<granule>[^/]+)/IMG_DATA/[^/]+_(?P<band>B\d[\dA]|TCI)\.jp2")
+_OF_A_BAND = re.compile(
+    r"GRANULE/[^/]+/"
+    r"(?:IMG_DATA/[^/]+_(?P<image>B\d[\dA]|TCI)\.jp2|QI_DATA/MSK_[^/]+_(?P<mask>B(?!00)\d[\dA])\.\w+)"
+)
 
 
 @dataclass(frozen=True)
@@ -171,6 +186,48 @@ def check_complete(entries: Mapping[str, Entry]) -> None:
         )
     if len(images) != len(BANDS) + 1:
         raise VerificationError(f"expected {len(BANDS) + 1} images in {NAME}, found {len(images)}")
+
+
+def read_selection(names: str) -> frozenset[str]:
+    """Read a selection such as `B04,red,visual`.
+
+    Args:
+        names: bands, or names of images in the staged item, separated by commas.
+
+    Returns:
+        Bands, `TCI` for the true colour image.
+
+    Raises:
+        ValueError: a name is unknown, or there is none.
+    """
+    selected = set()
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        band = ASSETS.get(name.lower(), name.upper())
+        if band not in ASSETS.values():
+            known = ", ".join(f"{band} or {asset}" for asset, band in ASSETS.items())
+            raise ValueError(f"expected some of {known}; found {name!r}")
+        selected.add(band)
+    if not selected:
+        raise ValueError("expected at least one band")
+    return frozenset(selected)
+
+
+def select(entries: Mapping[str, Entry], bands: Collection[str]) -> dict[str, Entry]:
+    """Leave out the images, and the masks of single bands, that are not of the bands wanted.
+
+    All else always comes: the metadata, the preview (PVI), the masks of all bands together
+    (`MSK_CLASSI_B00`, `MSK_CLOUDS_B00`).
+
+    Args:
+        entries: the files of a product, by path.
+        bands: the bands wanted, `TCI` for the true colour image.
+    """
+    return {
+        path: entry
+        for path, entry in entries.items()
+        if (match := _OF_A_BAND.fullmatch(path)) is None
+        or (match["image"] or match["mask"]) in bands
+    }
 
 
 def get_folders(entries: Iterable[str]) -> set[str]:

@@ -65,17 +65,17 @@ class Output:
             if path.name not in names | {"catalog", "lock"}:
                 remove(path)
 
-    def publish(self) -> None:
-        """Let the catalog appear, complete, under its own name.
+    def publish(self, folder: Path) -> None:
+        """Let a folder in the staging folder appear, complete, under its own name.
 
         Raises:
             OutputError: something else is there by now.
         """
         try:
-            self.catalog.rename(self.path)
+            folder.rename(self.path)
         except OSError as error:
             raise OutputError(
-                f"can't put the catalog at {self.path}: {error.strerror}: is another product "
+                f"can't put it at {self.path}: {error.strerror}: is another product "
                 "there, or a mounted folder?"
             ) from error
 

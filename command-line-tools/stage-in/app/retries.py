@@ -1,12 +1,13 @@
 """How often and how long a failed try is made again."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from app.errors import StageInError, TemporaryError
+from app.errors import BusyError, StageInError, TemporaryError
 from app.progress import Progress
 
 MAX_FAILURES = 3  # of one thing, where the answer is wrong rather than late
@@ -23,8 +24,14 @@ class Retries:
     for `patience` seconds. So a slow day costs time and not the product.
     """
 
-    def __init__(self, progress: Progress, patience: float) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        patience: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._progress = progress
+        self._sleep = sleep
         self._patience = patience
         self._backoff = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
 
@@ -47,6 +54,7 @@ class Retries:
             retry=retry_if_exception(_is_passing),
             stop=give_up,
             wait=self._wait,
+            sleep=self._sleep,
             before_sleep=_report,
             reraise=True,
         )
@@ -61,9 +69,13 @@ class Retries:
     def _wait(self, state: RetryCallState) -> float:
         """Wait as long as the server asks, otherwise longer with each try.
 
-        At most until patience ends: the last try is made then.
+        At most until patience ends: the last try is made then. A place for a connection is waited
+        for elsewhere, by all workers together.
         """
-        retry_after = getattr(_error(state), "retry_after", None)
+        error = _error(state)
+        if isinstance(error, BusyError):
+            return 0.0
+        retry_after = getattr(error, "retry_after", None)
         wait = self._backoff(state) if retry_after is None else retry_after
         return max(min(wait, self._patience - self._progress.idle), 0.0)
 
@@ -78,4 +90,6 @@ def _is_passing(error: BaseException) -> bool:
 
 def _report(state: RetryCallState) -> None:
     wait = state.next_action.sleep if state.next_action else 0.0
-    logger.warning("Try {}: {}; again in {:.0f} s", state.attempt_number, _error(state), wait)
+    error = _error(state)
+    level = "DEBUG" if isinstance(error, BusyError) else "WARNING"
+    logger.log(level, "Try {}: {}; again in {:.0f} s", state.attempt_number, error, wait)

@@ -1,9 +1,10 @@
 """The way of the data, in order: item, product, source, files, catalog, rename."""
 
 import hashlib
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,24 +12,46 @@ from typing import TYPE_CHECKING, Protocol
 from loguru import logger
 
 from app import manifest
-from app.catalog import write_catalog
+from app.catalog import preload, write_catalog
 from app.credentials import Credentials
-from app.errors import OutputError, VerificationError
+from app.errors import (
+    NotFoundError,
+    OutputError,
+    RefusedError,
+    SourceError,
+    VerificationError,
+)
 from app.item import fetch_item, load_item
 from app.manifest import Entry
+from app.nodes import NodesSource
 from app.output import Output, remove, writing
+from app.pacing import Pacing
 from app.product import Product
 from app.progress import Progress, megabytes
 from app.retries import Retries
 from app.transfer import STALL_TIMEOUT, Client
 from app.trust import Trust
+from app.workers import Workers
 from app.zipped import ZippedSource
 
 if TYPE_CHECKING:
     import pystac
 
+TRANSPORTS = ("nodes", "zip")
+CONNECTIONS = 4  # what the platform grants a user (CDSE documentation, Quotas and Limitations)
 PATIENCE = 600.0  # seconds
 _LARGEST_MANIFEST = 8 * 1024 * 1024  # bytes; real ones have 50 to 80 KB
+
+
+class Chunks(Protocol):
+    """The bytes of a file from `start` on."""
+
+    @property
+    def start(self) -> int:
+        """How many bytes of the file come before."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the bytes, in order."""
 
 
 class Source(Protocol):
@@ -40,26 +63,47 @@ class Source(Protocol):
 
     connections: int
 
+    def expect(self, entries: Iterable[Entry]) -> None:
+        """Be told which files will be opened."""
+
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path below the SAFE folder."""
 
-    def open(self, path: str) -> AbstractContextManager[Iterator[bytes]]:
+    def open(self, path: str, start: int = 0) -> AbstractContextManager[Chunks]:
         """Open one file as chunks.
 
         What the body of the `with` raises passes through here: a source that keeps something
         between its files learns that way that it was wrong.
+
+        Args:
+            path: below the SAFE folder.
+            start: how many bytes are there already; a source may begin at 0 all the same.
         """
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose.
+
+    Attributes:
+        assets: bands to stage, `TCI` for the true colour image; None for the whole product.
+        transport: one of TRANSPORTS.
+        connections: to the platform at once, at most.
+        patience: seconds without news after which a run ends with TemporaryError.
+        verify: whether digests are checked; sizes always are.
+        bar: whether to show a progress bar.
+    """
+
+    assets: frozenset[str] | None = None
+    transport: str = TRANSPORTS[0]
+    connections: int = CONNECTIONS
+    patience: float = PATIENCE
+    verify: bool = True
+    bar: bool = False
+
+
 def stage_in(
-    item_href: str,
-    output_dir: Path,
-    *,
-    trust: Trust,
-    credentials: Credentials,
-    patience: float = PATIENCE,
-    verify: bool = True,
-    bar: bool = False,
+    item_href: str, output_dir: Path, trust: Trust, credentials: Credentials, settings: Settings
 ) -> Path:
     """Leave a verified, self-contained STAC catalog of a product in a folder, or nothing.
 
@@ -68,9 +112,7 @@ def stage_in(
         output_dir: the folder to be; it appears complete, by one rename.
         trust: who may see the token.
         credentials: where the token comes from.
-        patience: seconds without news after which a run ends with TemporaryError.
-        verify: whether digests are checked; sizes always are.
-        bar: whether to show a progress bar.
+        settings: what the user chose.
 
     Returns:
         The catalog's file.
@@ -78,58 +120,55 @@ def stage_in(
     Raises:
         StageInError: of the kind that the failure is.
     """
-    with Progress(bar=bar) as progress:
-        client = _client(trust, credentials, progress, patience)
-        retries = Retries(progress, patience)
+    with Progress(bar=settings.bar) as progress:
+        client = _make_client(trust, credentials, progress, settings)
         is_url = item_href.lower().startswith(("http://", "https://"))
         item = (
-            retries(partial(fetch_item, item_href, client))
+            Retries(progress, settings.patience)(partial(fetch_item, item_href, client))
             if is_url
             else load_item(Path(item_href))
         )
         product = Product.from_item(item, trust.origins)
-        output = Output(output_dir)
-        with output:
+        threading.Thread(target=preload, daemon=True).start()
+        with Output(output_dir) as output:
             logger.info("Staging {} from {}", product.id, product.origin)
-            if is_published(product, output.path):
+            if is_published(product, output.path, settings.assets):
                 logger.success("{} is there already, complete: {}", product.id, output.path)
                 return output.path / "catalog.json"
             archive = output.staging / f"{product.id}.zip"
             output.forget_others({product.id, archive.name})
-            source = ZippedSource(product, client, archive, progress)
-            folder = output.catalog / product.id
-            stage(product, source, None, folder, retries=retries, verify=verify)
-            write_catalog(output.catalog, product, verified=verify)
-            output.publish()
+            sources = _get_sources(product, client, archive, progress, settings)
+            _stage_from(sources, product, output.catalog / product.id, progress, settings)
+            write_catalog(output.catalog, product, verified=settings.verify)
+            output.publish(output.catalog)
     path = output.path / "catalog.json"
     logger.success("Staged {}: {}", product.id, path)
     return path
 
 
-def stage_zip(item: "pystac.Item", target: Path, trust: Trust, credentials: Credentials) -> Path:
+def stage_zip(item: "pystac.Item", folder: Path, trust: Trust, credentials: Credentials) -> Path:
     """Fetch and unpack the zip of a product, verified, without a catalog.
 
     Args:
         item: the platform's item.
-        target: the folder that will hold the SAFE folder.
+        folder: what will hold the SAFE folder.
         trust: who may see the token.
         credentials: where the token comes from.
 
     Returns:
         The SAFE folder.
     """
+    settings = Settings(transport="zip")
     product = Product.from_item(item, trust.origins)
-    with Progress() as progress, Output(target / product.name) as output:
+    with Progress() as progress, Output(folder / product.name) as output:
         if output.path.exists():
             check_files(output.path)
             return output.path
-        client = _client(trust, credentials, progress, PATIENCE)
+        client = _make_client(trust, credentials, progress, settings)
         archive = output.staging / f"{product.id}.zip"
-        source = ZippedSource(product, client, archive, progress)
         output.forget_others({product.name, archive.name})
-        safe = stage(product, source, None, output.catalog, retries=Retries(progress, PATIENCE))
-        with writing(output.path):
-            safe.rename(output.path)
+        sources = _get_sources(product, client, archive, progress, settings)
+        output.publish(_stage_from(sources, product, output.catalog, progress, settings))
     return output.path
 
 
@@ -139,82 +178,114 @@ def stage(
     bands: Collection[str] | None,
     target: Path,
     *,
-    retries: Retries,
+    progress: Progress,
+    patience: float = PATIENCE,
     verify: bool = True,
 ) -> Path:
-    """Fetch the files of a product, each hashed as it is written.
+    """Fetch the files of a product side by side, each hashed as it is written.
+
+    What an earlier run has left in `target` is kept where its digest is right, and removed where
+    it isn't.
 
     Args:
         product: which.
         source: where its files come from.
         bands: for a part of it; None for the whole.
-        target: the folder that will hold the SAFE folder. What an earlier run has left there is
-            kept where its digest is right, and removed where it isn't.
-        retries: how often a failed try is made again.
+        target: the folder that will hold the SAFE folder.
+        progress: what has arrived.
+        patience: seconds without news after which TemporaryError is raised.
         verify: whether digests are checked.
 
     Returns:
         The SAFE folder.
     """
     safe = target / product.name
-    document, entries = retries(lambda: _read_plan(source))
+    document, entries = Retries(progress, patience)(partial(_read_manifest, source))
+    if bands is not None:
+        entries = manifest.select(entries, bands)
     kept = _keep_right(safe, entries)
     if kept:
         logger.info("Going on: {} of {} files are there already", len(kept), len(entries))
-    if not verify:
-        entries = {path: replace(entry, algorithm=None) for path, entry in entries.items()}
     with writing(safe):
         for folder in manifest.get_folders(entries):
             (safe / folder).mkdir(parents=True, exist_ok=True)
-    for path in entries.keys() - kept - {manifest.NAME}:
-        retries(partial(_fetch, source, entries[path], safe))
-    if manifest.NAME not in kept:
-        receive([document], safe / manifest.NAME, entries[manifest.NAME])
-    digests = sum(entry.algorithm is not None for entry in entries.values())
+    receive([document], safe / manifest.NAME, entries.pop(manifest.NAME))
+
+    workers = Workers(source.connections + 1)  # one more, for the list
+    retries = Retries(progress, patience, workers.sleep)
+    unlisted: dict[str, Entry] = {}
+
+    def fetch(entry: Entry) -> None:
+        wanted = entry if verify else replace(entry, algorithm=None)
+        retries(lambda: _fetch(source, wanted, safe, workers))
+
+    def fetch_unlisted() -> None:
+        found = _find_unlisted(retries(source.list_files), entries, bands)
+        unlisted.update(found)
+        for entry in found.values():
+            workers.add(partial(fetch, entry), entry.size)
+
+    missing = [entry for path, entry in entries.items() if path not in kept]
+    source.expect(missing)
+    workers.add(fetch_unlisted, manifest.LARGEST_PRODUCT)
+    for entry in missing:
+        workers.add(partial(fetch, entry), entry.size)
+    workers.run()
+
+    total = sum(entry.size for entry in (*entries.values(), *unlisted.values()))
     logger.info(
         "Verified {} files, {}: {} by the digests of manifest.safe, {} by size",
-        len(entries),
-        megabytes(sum(entry.size for entry in entries.values())),
-        digests,
-        len(entries) - digests,
+        len(entries) + len(unlisted),
+        megabytes(total),
+        len(entries) if verify else 0,
+        len(unlisted) if verify else len(entries) + len(unlisted),
     )
     return safe
 
 
-def receive(chunks: Iterable[bytes], destination: Path, entry: Entry) -> None:
-    """Write the chunks of one file, and check them against what was announced.
-
-    Nothing stays at `destination` where they differ.
+def receive(chunks: Iterable[bytes], destination: Path, entry: Entry, start: int = 0) -> None:
+    """Write the chunks of one file, and check the whole of it against what was announced.
 
     Args:
         chunks: the file's bytes, in order.
         destination: where to write them.
-        entry: what they must be.
+        entry: what the file must be.
+        start: how many bytes are at `destination` already, and stay.
 
     Raises:
         VerificationError: size or digest is another.
     """
     digest = hashlib.new(entry.algorithm) if entry.algorithm else None
-    size = 0
-    try:
-        with writing(destination):
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            with destination.open("xb") as file:
-                for chunk in chunks:
-                    size += len(chunk)
-                    if size > entry.size:
-                        break
-                    file.write(chunk)
-                    if digest is not None:
-                        digest.update(chunk)
-        _check_received(entry, size, digest.hexdigest() if digest else None)
-    except BaseException:
-        destination.unlink(missing_ok=True)
-        raise
+    size = start
+    with writing(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with destination.open("r+b" if start else "wb") as file:
+            if digest is not None:
+                digest.update(file.read(start) if start else b"")
+            file.seek(start)
+            for chunk in chunks:
+                size += len(chunk)
+                if size > entry.size:
+                    break
+                file.write(chunk)
+                if digest is not None:
+                    digest.update(chunk)
+            file.truncate()
+    if size != entry.size:
+        found = size if size < entry.size else "more"
+        raise VerificationError(f"expected {entry.size} bytes of {entry.path}, found {found}")
+    if digest is not None and digest.hexdigest() != entry.digest:
+        raise VerificationError(
+            f"expected {entry.algorithm} {entry.digest} of {entry.path}, found {digest.hexdigest()}"
+        )
 
 
-def check_files(safe: Path) -> None:
+def check_files(safe: Path, bands: Collection[str] | None = None) -> None:
     """Check that a SAFE folder has each file that its manifest lists, as listed.
+
+    Args:
+        safe: the SAFE folder.
+        bands: check what comes with these alone; None for the whole.
 
     Raises:
         OutputError: one is missing or differs.
@@ -222,6 +293,8 @@ def check_files(safe: Path) -> None:
     try:
         entries = manifest.parse((safe / manifest.NAME).read_bytes())
         manifest.check_complete(entries)
+        if bands is not None:
+            entries = manifest.select(entries, bands)
         wrong = [path for path, entry in entries.items() if not _is_right(safe / path, entry)]
     except (OSError, VerificationError) as error:
         raise OutputError(f"expected a whole product in {safe}: {error}") from error
@@ -232,8 +305,8 @@ def check_files(safe: Path) -> None:
         )
 
 
-def is_published(product: Product, path: Path) -> bool:
-    """Tell whether the catalog of a product is there, complete.
+def is_published(product: Product, path: Path, bands: Collection[str] | None = None) -> bool:
+    """Tell whether the catalog of a product is there, with all that is wanted of it.
 
     Raises:
         OutputError: something else is there.
@@ -246,42 +319,85 @@ def is_published(product: Product, path: Path) -> bool:
             f"expected nothing at {path}, or the catalog of {product.id}, found something else: "
             "move it away, or choose another --output-dir"
         )
-    check_files(item.with_name(product.name))
+    check_files(item.with_name(product.name), bands)
     return True
 
 
-def _client(trust: Trust, credentials: Credentials, progress: Progress, patience: float) -> Client:
+def _make_client(
+    trust: Trust, credentials: Credentials, progress: Progress, settings: Settings
+) -> Client:
     return Client(
         trust,
         credentials,
-        stall_timeout=min(STALL_TIMEOUT, patience),
+        Pacing(settings.connections),
+        stall_timeout=min(STALL_TIMEOUT, settings.patience),
         on_bytes=progress.arrived,
     )
 
 
-def _read_plan(source: Source) -> tuple[bytes, dict[str, Entry]]:
-    """Return the manifest, and what must be in the SAFE folder: listed by it, or by the source."""
+def _get_sources(
+    product: Product, client: Client, archive: Path, progress: Progress, settings: Settings
+) -> list[Source]:
+    """Return the sources in the order in which they are tried."""
+    zipped = ZippedSource(product, client, archive, progress)
+    # An archive that an earlier run has fetched is as good as any source.
+    if settings.transport == "zip" or archive.exists():
+        return [zipped]
+    return [NodesSource(product, client, progress, settings.connections), zipped]
+
+
+def _stage_from(
+    sources: list[Source], product: Product, target: Path, progress: Progress, settings: Settings
+) -> Path:
+    """Stage from the first source; where it will not do, from the next."""
+    source, *others = sources
+    try:
+        return stage(
+            product,
+            source,
+            settings.assets,
+            target,
+            progress=progress,
+            patience=settings.patience,
+            verify=settings.verify,
+        )
+    except (SourceError, NotFoundError, RefusedError) as error:
+        if not others:
+            raise
+        logger.warning("{}: the zip takes over", error)
+    return _stage_from(others, product, target, progress, settings)
+
+
+def _read_manifest(source: Source) -> tuple[bytes, dict[str, Entry]]:
+    """Return the manifest, and what it lists, itself included."""
     with source.open(manifest.NAME) as chunks:
         document = b""
         for chunk in chunks:
             document += chunk
             if len(document) > _LARGEST_MANIFEST:
                 raise VerificationError(f"expected {manifest.NAME} below {_LARGEST_MANIFEST} bytes")
-        listed = manifest.parse(document)
-        manifest.check_complete(listed)
-        sizes = source.list_files()
-        missing = sorted(listed.keys() - sizes.keys())
-        if missing:
-            raise VerificationError(
-                f"expected all {len(listed)} files of {manifest.NAME}, found {len(missing)} "
-                f"missing, {missing[0]} first"
-            )
-        entries = {path: listed.get(path) or Entry(path, size) for path, size in sizes.items()}
+        entries = manifest.parse(document)
+        manifest.check_complete(entries)
         entries[manifest.NAME] = Entry(
             manifest.NAME, len(document), "sha3_256", hashlib.sha3_256(document).hexdigest()
         )
-        manifest.check_size(entries.values())
         return document, entries
+
+
+def _find_unlisted(
+    files: dict[str, int], entries: dict[str, Entry], bands: Collection[str] | None
+) -> dict[str, Entry]:
+    """Return the files that are in the product and not in its manifest, such as pictures."""
+    found = {
+        path: Entry(path, size)
+        for path, size in files.items()
+        if path not in entries and path != manifest.NAME
+    }
+    if bands is not None:
+        found = manifest.select(found, bands)
+    manifest.check_distinct([*entries, *found, manifest.NAME])
+    manifest.check_size([*entries.values(), *found.values()])
+    return found
 
 
 def _keep_right(safe: Path, entries: dict[str, Entry]) -> set[str]:
@@ -291,8 +407,7 @@ def _keep_right(safe: Path, entries: dict[str, Entry]) -> set[str]:
         if path.is_dir() and not path.is_symlink():
             continue
         name = path.relative_to(safe).as_posix()
-        entry = entries.get(name)
-        if entry is not None and entry.algorithm and _is_right(path, entry):
+        if name in entries and _is_right(path, entries[name]):
             kept.add(name)
         else:
             remove(path)
@@ -308,17 +423,14 @@ def _is_right(path: Path, entry: Entry) -> bool:
         return hashlib.file_digest(file, entry.algorithm).hexdigest() == entry.digest
 
 
-def _fetch(source: Source, entry: Entry, safe: Path) -> None:
-    with source.open(entry.path) as chunks:
-        receive(chunks, safe / entry.path, entry)
+def _fetch(source: Source, entry: Entry, safe: Path, workers: Workers) -> None:
+    """Fetch one file; of a cut connection, what has arrived stays for the next try."""
+    destination = safe / entry.path
+    arrived = destination.stat().st_size if destination.exists() else 0
+    try:
+        with source.open(entry.path, arrived if arrived < entry.size else 0) as chunks:
+            receive(workers.checked(chunks), destination, entry, chunks.start)
+    except VerificationError:
+        destination.unlink(missing_ok=True)
+        raise
     logger.debug("Verified {}", entry.path)
-
-
-def _check_received(entry: Entry, size: int, digest: str | None) -> None:
-    if size != entry.size:
-        found = f"{size}" if size < entry.size else "more"
-        raise VerificationError(f"expected {entry.size} bytes of {entry.path}, found {found}")
-    if digest is not None and digest != entry.digest:
-        raise VerificationError(
-            f"expected {entry.algorithm} {entry.digest} of {entry.path}, found {digest}"
-        )

@@ -5,11 +5,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urljoin
 
 import requests
@@ -18,12 +18,16 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from app.errors import (
+    BusyError,
+    CredentialsError,
     NotFoundError,
     ProductError,
+    RefusedError,
     TemporaryError,
     UnauthorizedError,
     VerificationError,
 )
+from app.pacing import Pacing
 from app.trust import Trust, get_origin, redact
 
 CHUNK = 256 * 1024  # bytes; larger ones gain nothing
@@ -34,8 +38,15 @@ LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of an item, a listing or an error t
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MISSING = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+_REJECTED = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 _UNAUTHORIZED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-_TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+_TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+# "Max session number exceeded", with its code and in the older wording.
+_BUSY = re.compile(r"DAT-ZIP-100\b|session number", re.IGNORECASE)
+
+
+# Called with a URL and how much of its file has arrived.
+OnBytes = Callable[[str, int], None]
 
 
 class TokenSource(Protocol):
@@ -43,6 +54,13 @@ class TokenSource(Protocol):
 
     def access_token(self) -> str:
         """Return a token that can be used now."""
+
+    def refused(self, token: str) -> None:
+        """Be told that the service has refused a token.
+
+        Raises:
+            CredentialsError: there will be no other.
+        """
 
 
 class BearerAuth(AuthBase):
@@ -76,22 +94,24 @@ class Body:
     """The body of a response, as an iterator of chunks of at most 256 KiB.
 
     Attributes:
+        start: how many bytes of the file come before the first of these.
         length: bytes announced by Content-Length, or None.
         media_type: the Content-Type, or "".
     """
 
     def __init__(
-        self, response: requests.Response, url: str, on_bytes: Callable[[str, int], None]
+        self, response: requests.Response, url: str, start: int, on_bytes: OnBytes
     ) -> None:
         self._response = response
         self._url = url
         self._on_bytes = on_bytes
+        self.start = start
         length = response.headers.get("Content-Length", "")
         self.length = int(length) if length.isascii() and length.isdigit() else None
         self.media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
 
     def __iter__(self) -> Iterator[bytes]:
-        position = 0
+        position = self.start
         with _translated(self._url):
             for chunk in self._response.iter_content(CHUNK):
                 position += len(chunk)
@@ -121,49 +141,60 @@ class Client:
         self,
         trust: Trust,
         tokens: TokenSource,
+        pacing: Pacing,
         *,
         stall_timeout: float = STALL_TIMEOUT,
-        on_bytes: Callable[[str, int], None] = lambda url, position: None,
+        on_bytes: OnBytes = lambda url, position: None,
     ) -> None:
-        self._auth = BearerAuth(tokens, trust)
+        self._trust = trust
+        self._tokens = tokens
+        self.pacing = pacing
         self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
         self._on_bytes = on_bytes
         self._local = threading.local()
 
     @contextmanager
-    def get(self, url: str, *, authorized: bool) -> Iterator[Body]:
+    def get(self, url: str, *, authorized: bool, start: int = 0) -> Iterator[Body]:
         """Open the body of `url`, behind its redirects.
 
         Args:
             url: what to fetch.
-            authorized: whether to show the access token. If so, every hop must be trusted.
+            authorized: whether to show the access token. If so, every hop must be trusted, and a
+                place is waited for, as these are the downloads that the platform counts.
+            start: how many bytes are there already. What comes may begin at 0 all the same.
 
         Raises:
             StageInError: of the kind that the failure is.
         """
-        response = self._follow(url, self._auth if authorized else _NoAuth())
-        try:
-            yield Body(response, url, self._on_bytes)
-        finally:
-            response.close()
+        with ExitStack() as stack:
+            auth: AuthBase = _NoAuth()
+            if authorized:
+                stack.enter_context(self.pacing.place())
+                auth = BearerAuth(self._tokens, self._trust)
+            response = self._follow(url, auth, {"Range": f"bytes={start}-"} if start else {})
+            stack.callback(response.close)
+            partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
+            if partial:
+                _check_range(response.headers.get("Content-Range", ""), start, url)
+            yield Body(response, url, start if partial else 0, self._on_bytes)
 
     @property
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             session = requests.Session()
-            session.headers["User-Agent"] = f"stage-in/{version('stage-in')}"
+            session.headers["User-Agent"] = _user_agent()
             session.headers["Accept-Encoding"] = "identity"
             session.mount("https://", HTTPAdapter(max_retries=0))
             session.mount("http://", HTTPAdapter(max_retries=0))
             self._local.session = session
         return cast(requests.Session, self._local.session)
 
-    def _follow(self, url: str, auth: AuthBase) -> requests.Response:
+    def _follow(self, url: str, auth: AuthBase, headers: dict[str, str]) -> requests.Response:
         location = url
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(location, auth)
+            response = self._send(location, auth, headers)
             if response.status_code not in _REDIRECTS:
-                _check_status(response, location)
+                self._check_status(response, location)
                 return response
             response.close()
             location = _next_location(location, response.headers.get("Location", ""))
@@ -171,11 +202,73 @@ class Client:
             f"expected at most {MAX_REDIRECTS} redirects, found more from {redact(url)}"
         )
 
-    def _send(self, url: str, auth: AuthBase) -> requests.Response:
+    def _send(self, url: str, auth: AuthBase, headers: dict[str, str]) -> requests.Response:
         with _translated(url):
             return self._session.get(
-                url, auth=auth, stream=True, allow_redirects=False, timeout=self._timeouts
+                url,
+                auth=auth,
+                headers=headers,
+                stream=True,
+                allow_redirects=False,
+                timeout=self._timeouts,
             )
+
+    def _check_status(self, response: requests.Response, url: str) -> None:
+        status = response.status_code
+        if status == HTTPStatus.OK or (
+            status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
+        ):
+            return
+        message = f"status {status}{_explain(response)} from {redact(url)}"
+        retry_after = _read_retry_after(response.headers.get("Retry-After", ""))
+        shown = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        response.close()
+        if status == HTTPStatus.TOO_MANY_REQUESTS or _BUSY.search(message):
+            raise BusyError(message, retry_after)
+        if status in _UNAUTHORIZED:
+            if status == HTTPStatus.UNAUTHORIZED and shown:
+                self._tokens.refused(shown)
+            raise UnauthorizedError(message)
+        if status in _MISSING:
+            raise NotFoundError(message)
+        if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise TemporaryError(message, retry_after)
+        raise RefusedError(message)
+
+
+def post_form(url: str, fields: dict[str, str]) -> dict[str, Any]:
+    """Post a form to the token endpoint, and to nobody behind it; return the JSON that it answers.
+
+    Raises:
+        CredentialsError: it refuses what it was given.
+        TemporaryError: it can't be reached, or answers something else.
+    """
+    with _translated(url):
+        response = requests.post(
+            url,
+            data=fields,
+            auth=_NoAuth(),
+            headers={"User-Agent": _user_agent()},
+            allow_redirects=False,
+            timeout=(CONNECT_TIMEOUT, CONNECT_TIMEOUT),
+        )
+    try:
+        answer: dict[str, Any] = dict(response.json())
+    except (requests.exceptions.JSONDecodeError, TypeError, ValueError, RecursionError):
+        answer = {}
+    if response.status_code in _REJECTED:
+        why = str(answer.get("error_description") or answer.get("error") or "no reason given")
+        raise CredentialsError(
+            f"the token endpoint {redact(url)} refuses: {why[:200]}: check CDSE_USERNAME and "
+            "CDSE_PASSWORD, or set a new CDSE_REFRESH_TOKEN or CDSE_ACCESS_TOKEN"
+        )
+    if response.status_code != HTTPStatus.OK:
+        raise TemporaryError(f"status {response.status_code} from the token endpoint {redact(url)}")
+    return answer
+
+
+def _user_agent() -> str:
+    return f"stage-in/{version('stage-in')}"
 
 
 def _next_location(url: str, location: str) -> str:
@@ -221,23 +314,16 @@ def _reason(error: BaseException) -> str:
     return re.sub(r"\s+", " ", text)[:200]
 
 
-def _check_status(response: requests.Response, url: str) -> None:
-    status = response.status_code
-    if status == HTTPStatus.OK:
-        return
-    message = f"status {status}{_explanation(response)} from {redact(url)}"
-    retry_after = _retry_after(response.headers.get("Retry-After", ""))
-    response.close()
-    if status in _MISSING:
-        raise NotFoundError(message)
-    if status in _UNAUTHORIZED:
-        raise UnauthorizedError(message)
-    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise TemporaryError(message, retry_after)
-    raise VerificationError(message)
+def _check_range(content_range: str, start: int, url: str) -> None:
+    """Check that a partial body is the rest that was asked for (RFC 9110, section 14.4)."""
+    match = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)", content_range)
+    if match is None or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
+        raise VerificationError(
+            f"expected bytes {start} to the end of {redact(url)}, found {content_range[:80]!r}"
+        )
 
 
-def _explanation(response: requests.Response) -> str:
+def _explain(response: requests.Response) -> str:
     """Return what the service says in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
     try:
         fields = json.loads(response.raw.read(4096, decode_content=True))
@@ -247,7 +333,7 @@ def _explanation(response: requests.Response) -> str:
     return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
 
 
-def _retry_after(value: str) -> float | None:
+def _read_retry_after(value: str) -> float | None:
     """Read a Retry-After header, seconds or a date (RFC 9110, section 10.2.3)."""
     if value.isascii() and value.isdigit():
         return float(value)

@@ -1,13 +1,15 @@
 """The product as one zip: a single stream, kept as a file, checked before anything is unpacked."""
 
 import stat
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import VerificationError
-from app.manifest import check_distinct, check_path
+from app.manifest import Entry, check_distinct, check_path
 from app.output import writing
 from app.product import Product
 from app.progress import Progress
@@ -19,6 +21,17 @@ _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _UNREADABLE = (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError)
 
 
+@dataclass(frozen=True)
+class Member:
+    """The chunks of one file in an archive."""
+
+    chunks: Iterator[bytes]
+    start: int = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks
+
+
 class ZippedSource:
     """Reads the files of a product out of its zip.
 
@@ -26,7 +39,7 @@ class ZippedSource:
     directory at its end says what is in it, so it is fetched whole before anything is read.
     """
 
-    connections = 1
+    connections = 2  # reading the archive: two processors hash what one disk gives
 
     def __init__(self, product: Product, client: Client, archive: Path, progress: Progress) -> None:
         self._product = product
@@ -34,32 +47,36 @@ class ZippedSource:
         self._archive = archive
         self._progress = progress
         self._members: dict[str, zipfile.ZipInfo] = {}
+        self._lock = threading.Lock()
+
+    def expect(self, entries: Iterable[Entry]) -> None:
+        """Be told which files will be opened: whichever they are, the zip comes whole."""
 
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path below the SAFE folder."""
-        self._fetch()
-        return {path: member.file_size for path, member in self._members.items()}
+        return {path: member.file_size for path, member in self._fetch().items()}
 
     @contextmanager
-    def open(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Open one file of the product as chunks.
+    def open(self, path: str, start: int = 0) -> Iterator[Member]:
+        """Open one file of the product as chunks, always from its begin.
 
         If what was read turns out to be wrong, here or where the chunks are checked, the archive
         is discarded, and the next call fetches it anew.
         """
-        self._fetch()
+        members = self._fetch()
         try:
-            yield self._read(path)
+            yield Member(self._read(members, path))
         except VerificationError:
-            self._discard()
+            with self._lock:
+                if members is self._members:
+                    self._discard()
             raise
 
-    def _read(self, path: str) -> Iterator[bytes]:
-        member = self._members.get(path)
-        if member is None:
+    def _read(self, members: dict[str, zipfile.ZipInfo], path: str) -> Iterator[bytes]:
+        if path not in members:
             raise VerificationError(f"expected {path} in the zip of {self._product.id}, found none")
         try:
-            with zipfile.ZipFile(self._archive) as archive, archive.open(member) as file:
+            with zipfile.ZipFile(self._archive) as archive, archive.open(members[path]) as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
         except _UNREADABLE as error:
@@ -67,21 +84,22 @@ class ZippedSource:
                 f"expected {path} whole in the zip of {self._product.id}: {error}"
             ) from error
 
+    def _fetch(self) -> dict[str, zipfile.ZipInfo]:
+        """Have the archive on disk, whole and with members that can be unpacked safely."""
+        with self._lock:
+            if not self._members:
+                if not self._archive.exists():
+                    self._download()
+                try:
+                    self._members = _read_members(self._archive, self._product)
+                except VerificationError:
+                    self._discard()
+                    raise
+            return self._members
+
     def _discard(self) -> None:
         self._members = {}
         self._archive.unlink(missing_ok=True)
-
-    def _fetch(self) -> None:
-        """Have the archive on disk, whole and with members that can be unpacked safely."""
-        if self._members:
-            return
-        if not self._archive.exists():
-            self._download()
-        try:
-            self._members = _read_members(self._archive, self._product)
-        except VerificationError:
-            self._discard()
-            raise
 
     def _download(self) -> None:
         part = self._archive.with_suffix(".part")

@@ -1,0 +1,1 @@
+"""What staging a product costs, against what users do today: `python -m benchmarks`."""

@@ -1,0 +1,84 @@
+"""The sizes of a real full tile, file by file: what synthetic products are scaled to."""
+
+import re
+
+# Bytes of the 59 files that the manifest of a full tile lists, by kind of file. They are those of
+# S2A_MSIL1C_20230216T044851_N0509_R076_T46UEU_20230216T063628: what its manifest.safe announces.
+SIZES = {
+    "MTD_MSIL1C.xml": 45_704,
+    "INSPIRE.xml": 18_638,
+    "HTML/UserProduct_index.html": 5_786,
+    "HTML/UserProduct_index.xsl": 10_034,
+    "DATASTRIP/MTD_DS.xml": 19_992_541,
+    "DATASTRIP/QI_DATA/FORMAT_CORRECTNESS.xml": 23_070,
+    "DATASTRIP/QI_DATA/GENERAL_QUALITY.xml": 7_781,
+    "DATASTRIP/QI_DATA/GEOMETRIC_QUALITY.xml": 8_946,
+    "DATASTRIP/QI_DATA/RADIOMETRIC_QUALITY.xml": 7_132,
+    "DATASTRIP/QI_DATA/SENSOR_QUALITY.xml": 4_727,
+    "GRANULE/AUX_DATA/AUX_CAMSFO": 2_970,
+    "GRANULE/AUX_DATA/AUX_ECMWFT": 1_620,
+    "GRANULE/IMG_DATA/B01.jp2": 3_740_571,
+    "GRANULE/IMG_DATA/B02.jp2": 134_592_376,
+    "GRANULE/IMG_DATA/B03.jp2": 133_111_784,
+    "GRANULE/IMG_DATA/B04.jp2": 134_682_829,
+    "GRANULE/IMG_DATA/B05.jp2": 33_801_567,
+    "GRANULE/IMG_DATA/B06.jp2": 33_871_054,
+    "GRANULE/IMG_DATA/B07.jp2": 33_866_295,
+    "GRANULE/IMG_DATA/B08.jp2": 134_727_930,
+    "GRANULE/IMG_DATA/B09.jp2": 3_773_000,
+    "GRANULE/IMG_DATA/B10.jp2": 2_146_114,
+    "GRANULE/IMG_DATA/B11.jp2": 33_506_202,
+    "GRANULE/IMG_DATA/B12.jp2": 33_432_834,
+    "GRANULE/IMG_DATA/B8A.jp2": 33_843_285,
+    "GRANULE/IMG_DATA/TCI.jp2": 132_159_901,
+    "GRANULE/MTD_TL.xml": 546_224,
+    "GRANULE/QI_DATA/FORMAT_CORRECTNESS.xml": 27_464,
+    "GRANULE/QI_DATA/GENERAL_QUALITY.xml": 4_166,
+    "GRANULE/QI_DATA/GEOMETRIC_QUALITY.xml": 5_011,
+    "GRANULE/QI_DATA/MSK_CLASSI_B00.jp2": 97_272,
+    "GRANULE/QI_DATA/MSK_DETFOO_B01.jp2": 16_432,
+    "GRANULE/QI_DATA/MSK_DETFOO_B02.jp2": 71_289,
+    "GRANULE/QI_DATA/MSK_DETFOO_B03.jp2": 71_421,
+    "GRANULE/QI_DATA/MSK_DETFOO_B04.jp2": 71_202,
+    "GRANULE/QI_DATA/MSK_DETFOO_B05.jp2": 28_891,
+    "GRANULE/QI_DATA/MSK_DETFOO_B06.jp2": 28_805,
+    "GRANULE/QI_DATA/MSK_DETFOO_B07.jp2": 28_785,
+    "GRANULE/QI_DATA/MSK_DETFOO_B08.jp2": 71_344,
+    "GRANULE/QI_DATA/MSK_DETFOO_B09.jp2": 16_455,
+    "GRANULE/QI_DATA/MSK_DETFOO_B10.jp2": 16_456,
+    "GRANULE/QI_DATA/MSK_DETFOO_B11.jp2": 28_860,
+    "GRANULE/QI_DATA/MSK_DETFOO_B12.jp2": 28_823,
+    "GRANULE/QI_DATA/MSK_DETFOO_B8A.jp2": 28_793,
+    "GRANULE/QI_DATA/MSK_QUALIT_B01.jp2": 14_764,
+    "GRANULE/QI_DATA/MSK_QUALIT_B02.jp2": 56_612,
+    "GRANULE/QI_DATA/MSK_QUALIT_B03.jp2": 56_612,
+    "GRANULE/QI_DATA/MSK_QUALIT_B04.jp2": 56_612,
+    "GRANULE/QI_DATA/MSK_QUALIT_B05.jp2": 13_997,
+    "GRANULE/QI_DATA/MSK_QUALIT_B06.jp2": 13_997,
+    "GRANULE/QI_DATA/MSK_QUALIT_B07.jp2": 13_997,
+    "GRANULE/QI_DATA/MSK_QUALIT_B08.jp2": 56_612,
+    "GRANULE/QI_DATA/MSK_QUALIT_B09.jp2": 14_764,
+    "GRANULE/QI_DATA/MSK_QUALIT_B10.jp2": 15_116,
+    "GRANULE/QI_DATA/MSK_QUALIT_B11.jp2": 14_830,
+    "GRANULE/QI_DATA/MSK_QUALIT_B12.jp2": 14_831,
+    "GRANULE/QI_DATA/MSK_QUALIT_B8A.jp2": 13_997,
+    "GRANULE/QI_DATA/SENSOR_QUALITY.xml": 5_100,
+    "GRANULE/QI_DATA/PVI.jp2": 166_581,
+}
+
+FULL_TILE = sum(SIZES.values())
+"""Bytes of all of them: 903 MB."""
+
+_STEM = re.compile(r"T\d{2}[A-Z]{3}_\d{8}T\d{6}_")
+
+
+def get_kind(path: str) -> str:
+    """Return what a file of a product is, for any product: its key in `SIZES`.
+
+    Args:
+        path: below the SAFE folder, such as `GRANULE/L1C_T46UEU_…/IMG_DATA/T46UEU_…_B02.jp2`.
+    """
+    parts = path.split("/")
+    if parts[0] in ("DATASTRIP", "GRANULE"):
+        del parts[1]
+    return "/".join([*parts[:-1], _STEM.sub("", parts[-1])])

@@ -1,0 +1,96 @@
+"""The product file by file, over as many connections as the platform grants."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+from app.errors import BusyError, SourceError, VerificationError
+from app.manifest import Entry, check_path
+from app.product import Product
+from app.progress import Progress
+from app.transfer import Body, Client
+from app.trust import redact
+
+_MOST_NODES = 10_000
+_DEEPEST = 16  # folders; products have five
+
+
+class NodesSource:
+    """Reads the files of a product one by one, by the Nodes of its OData entity.
+
+    `…/Products(<uuid>)/Nodes` and `…/Nodes(<name>)/Nodes` list, without a token;
+    `…/Nodes(<name>)/…/$value` is a file. Names are not quoted (CDSE documentation, OData API).
+    """
+
+    def __init__(
+        self, product: Product, client: Client, progress: Progress, connections: int
+    ) -> None:
+        self._product = product
+        self._client = client
+        self._progress = progress
+        self.connections = connections
+
+    def expect(self, entries: Iterable[Entry]) -> None:
+        """Be told which files will be opened."""
+        self._progress.expect(sum(entry.size for entry in entries))
+
+    def list_files(self) -> dict[str, int]:
+        """Return the size in bytes of each file, by its path below the SAFE folder.
+
+        A node without content and children is an empty file if its name has a suffix, and an empty
+        folder otherwise, which the zip wouldn't have either.
+        """
+        files: dict[str, int] = {}
+        folders = [""]
+        seen = 0
+        while folders:
+            folder = folders.pop()
+            for name, size, children in self._list_folder(folder):
+                seen += 1
+                path = check_path(f"{folder}{name}", f"the nodes of {self._product.id}")
+                if path.count("/") > _DEEPEST or seen > _MOST_NODES:
+                    raise VerificationError(
+                        f"expected the nodes of a Level-1C product, found more than {_MOST_NODES} "
+                        f"or deeper than {_DEEPEST}, at {path[:200]!r}"
+                    )
+                if children:
+                    folders.append(f"{path}/")
+                elif size or "." in name:
+                    files[path] = size
+        return files
+
+    @contextmanager
+    def open(self, path: str, start: int = 0) -> Iterator[Body]:
+        """Open one file of the product as chunks."""
+        url = f"{self._url(path)}/$value"
+        try:
+            with self._client.get(url, authorized=True, start=start) as body:
+                yield body
+        except BusyError as error:
+            if self._client.pacing.starved:
+                raise SourceError(f"no connection to be had for single files: {error}") from error
+            raise
+
+    def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:
+        """Return name, size in bytes and number of children of the nodes in a folder."""
+        url = f"{self._url(folder.rstrip('/'))}/Nodes"
+        with self._client.get(url, authorized=False) as body:
+            document = body.read()
+        try:
+            nodes: list[Any] = json.loads(document)["result"]
+            return [
+                (str(node["Name"]), abs(int(node["ContentLength"])), int(node["ChildrenNumber"]))
+                for node in nodes
+            ]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise VerificationError(
+                f"expected a list of nodes at {redact(url)}, found {document[:40]!r}"
+            ) from error
+
+    def _url(self, path: str) -> str:
+        """Build the URL of a node; what a listing says of URLs is not obeyed."""
+        names = [self._product.name, *filter(None, path.split("/"))]
+        nodes = "".join(f"/Nodes({quote(name, safe='')})" for name in names)
+        return f"{self._product.origin}/odata/v1/Products({self._product.uuid}){nodes}"

@@ -1,0 +1,108 @@
+"""Tasks side by side, on threads that keep no process alive: the first failure stops them."""
+
+import heapq
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+
+GRACE = 1.0  # seconds in which threads may finish what they are writing
+
+
+class Stopped(BaseException):
+    """A task was told to stop; not an Exception, as it is no failure of the task's."""
+
+
+class Workers:
+    """Runs tasks on a number of threads, heaviest first.
+
+    The threads are daemons: one that waits for a server keeps nobody from ending the process.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._tasks: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._unfinished = 0
+        self._failure: BaseException | None = None
+        self._stopped = threading.Event()
+        self._condition = threading.Condition()
+
+    def add(self, task: Callable[[], None], weight: int = 0) -> None:
+        """Add a task; a task may add others."""
+        with self._condition:
+            heapq.heappush(self._tasks, (-weight, next(self._order), task))
+            self._unfinished += 1
+            self._condition.notify_all()
+
+    def run(self) -> None:
+        """Run all tasks to their end.
+
+        Raises:
+            BaseException: the first that a task has raised, or what interrupts the wait.
+        """
+        threads = [
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(self._number)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            with self._condition:
+                while self._unfinished and self._failure is None:
+                    self._condition.wait()
+        finally:
+            self.stop()
+            deadline = time.monotonic() + GRACE
+            for thread in threads:
+                thread.join(max(deadline - time.monotonic(), 0.0))
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Let no task begin or go on."""
+        self._stopped.set()
+        with self._condition:
+            self._condition.notify_all()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep within a task, unless it is told to stop.
+
+        Raises:
+            Stopped: it is.
+        """
+        if self._stopped.wait(seconds):
+            raise Stopped
+
+    def checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass chunks on for as long as the task may go on.
+
+        Raises:
+            Stopped: it may not.
+        """
+        for chunk in chunks:
+            if self._stopped.is_set():
+                raise Stopped
+            yield chunk
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            try:
+                task()
+            except Stopped:
+                pass
+            except BaseException as error:
+                self._failure = self._failure or error
+                self.stop()
+            finally:
+                with self._condition:
+                    self._unfinished -= 1
+                    self._condition.notify_all()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._condition:
+            while self._unfinished and not self._stopped.is_set():
+                if self._tasks:
+                    return heapq.heappop(self._tasks)[-1]
+                self._condition.wait()
+            return None
