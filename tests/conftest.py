@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,17 +20,19 @@ PIXELS = 192  # of the 10 m rasters: products of half a megabyte
 @pytest.fixture(scope="session")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SAFE folder of the era of GML masks and MD5."""
-    from dataclasses import replace
-
     return make_product(tmp_path_factory.mktemp("old"), replace(OLD, pixels=PIXELS))
 
 
 @pytest.fixture(scope="session")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SAFE folder of the era of JP2 masks, SHA3-256 and RADIO_ADD_OFFSET."""
-    from dataclasses import replace
-
     return make_product(tmp_path_factory.mktemp("new"), replace(NEW, pixels=PIXELS))
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SAFE folder whose bands come in more than one chunk."""
+    return make_product(tmp_path_factory.mktemp("large"), replace(NEW, pixels=1098))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import VerificationError
+from app.pacing import Pacing
 from app.product import Product
 from app.progress import Progress
 from app.transfer import Client
@@ -59,10 +60,13 @@ def open_archive(tmp_path: Path) -> Callable[[bytes], ZippedSource]:
         def access_token(self) -> str:
             raise AssertionError("nothing is to be fetched")
 
+        def refused(self, token: str) -> None:
+            raise AssertionError("nothing is to be fetched")
+
     def open_(content: bytes) -> ZippedSource:
         path = tmp_path / "product.zip"
         path.write_bytes(content)
-        return ZippedSource(PRODUCT, Client(Trust(), NoToken()), path, Progress())
+        return ZippedSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Progress())
 
     return open_
 

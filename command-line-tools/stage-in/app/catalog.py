@@ -33,12 +33,19 @@ def preload() -> None:
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                import stactools.sentinel2.stac
+                import stactools.sentinel2.stac  # noqa: F401
 
             StacIO.set_default(DefaultStacIO)
 
 
-def write_catalog(folder: Path, product: Product, *, verified: bool = True) -> Path:
+def write_catalog(
+    folder: Path,
+    product: Product,
+    source: "pystac.Item",
+    *,
+    partial: bool = False,
+    verified: bool = True,
+) -> Path:
     """Write the catalog of a product whose SAFE folder is at `folder/<id>/<name>.SAFE`.
 
     All hrefs are relative: the folder may be moved.
@@ -46,6 +53,8 @@ def write_catalog(folder: Path, product: Product, *, verified: bool = True) -> P
     Args:
         folder: the catalog's folder.
         product: which product it is.
+        source: the platform's item.
+        partial: whether only some bands were staged.
         verified: whether the digests of its files were checked.
 
     Returns:
@@ -56,7 +65,7 @@ def write_catalog(folder: Path, product: Product, *, verified: bool = True) -> P
     """
     import pystac
 
-    item = create_item(folder / product.id / product.name, product)
+    item = create_item(folder / product.id / product.name, product, partial=partial)
     if not verified:
         item.properties["stage-in:verified"] = False
     catalog = pystac.Catalog(
@@ -74,12 +83,13 @@ def write_catalog(folder: Path, product: Product, *, verified: bool = True) -> P
     return path
 
 
-def create_item(safe: Path, product: Product) -> "pystac.Item":
+def create_item(safe: Path, product: Product, *, partial: bool) -> "pystac.Item":
     """Make the STAC item of a product, its asset hrefs relative to the SAFE folder's parent.
 
     Args:
         safe: the SAFE folder, complete.
         product: which product it must be.
+        partial: whether files may be missing.
 
     Raises:
         ProductError: the metadata lacks what an item needs, or is another product's.
@@ -106,9 +116,12 @@ def create_item(safe: Path, product: Product) -> "pystac.Item":
     item.id = product.id
     # The same product gives the same catalog.
     item.properties["created"] = item.properties.get("s2:generation_time")
-    for key, asset in item.assets.items():
+    for key, asset in [*item.assets.items()]:
         path = check_path(asset.href, f"asset {key} of {product.name}")
         if not (safe.parent / path).is_file():
+            if partial:
+                del item.assets[key]
+                continue
             raise ProductError(f"expected {path} as asset {key}, found no such file")
         asset.href = f"./{path}"
     return item

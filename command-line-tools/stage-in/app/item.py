@@ -18,7 +18,7 @@ def fetch_item(url: str, client: Client) -> "pystac.Item":
     Raises:
         StageInError: of the kind that the failure is.
     """
-    with client.get(url, authorized=False) as body:
+    with client.get(url) as body:
         content = body.read()
     try:
         return parse_item(content, redact(url))

@@ -50,6 +50,11 @@ class NodesSource:
             for name, size, children in self._list_folder(folder):
                 seen += 1
                 path = check_path(f"{folder}{name}", f"the nodes of {self._product.id}")
+                if "/" in name:
+                    raise VerificationError(
+                        f"expected a plain relative path in the nodes of {self._product.id}, "
+                        f"found {name[:200]!r} as one name"
+                    )
                 if path.count("/") > _DEEPEST or seen > _MOST_NODES:
                     raise VerificationError(
                         f"expected the nodes of a Level-1C product, found more than {_MOST_NODES} "
@@ -66,7 +71,7 @@ class NodesSource:
         """Open one file of the product as chunks."""
         url = f"{self._url(path)}/$value"
         try:
-            with self._client.get(url, authorized=True, start=start) as body:
+            with self._client.download(url, start) as body:
                 yield body
         except BusyError as error:
             if self._client.pacing.starved:
@@ -76,7 +81,7 @@ class NodesSource:
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:
         """Return name, size in bytes and number of children of the nodes in a folder."""
         url = f"{self._url(folder.rstrip('/'))}/Nodes"
-        with self._client.get(url, authorized=False) as body:
+        with self._client.get_listing(url) as body:
             document = body.read()
         try:
             nodes: list[Any] = json.loads(document)["result"]

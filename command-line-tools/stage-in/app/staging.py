@@ -139,7 +139,13 @@ def stage_in(
             output.forget_others({product.id, archive.name})
             sources = _get_sources(product, client, archive, progress, settings)
             _stage_from(sources, product, output.catalog / product.id, progress, settings)
-            write_catalog(output.catalog, product, verified=settings.verify)
+            write_catalog(
+                output.catalog,
+                product,
+                item,
+                partial=settings.assets is not None,
+                verified=settings.verify,
+            )
             output.publish(output.catalog)
     path = output.path / "catalog.json"
     logger.success("Staged {}: {}", product.id, path)
@@ -351,6 +357,8 @@ def _stage_from(
 ) -> Path:
     """Stage from the first source; where it will not do, from the next."""
     source, *others = sources
+    if settings.assets is not None and isinstance(source, ZippedSource):
+        logger.info("The zip comes whole; what is not wanted of it is left out")
     try:
         return stage(
             product,

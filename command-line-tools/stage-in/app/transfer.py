@@ -4,8 +4,8 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -63,15 +63,14 @@ class TokenSource(Protocol):
         """
 
 
-class BearerAuth(AuthBase):
-    """Puts the access token on a request that goes to a trusted origin, and on no other."""
+class TrustedAuth(AuthBase):
+    """Lets a request go to a trusted origin, and to no other."""
 
-    def __init__(self, tokens: TokenSource, trust: Trust) -> None:
-        self._tokens = tokens
+    def __init__(self, trust: Trust) -> None:
         self._trust = trust
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header, or refuse to send the request at all."""
+        """Refuse to send a request elsewhere."""
         # The URL is read here as it will be sent, after requests has rewritten it.
         url = request.url or ""
         if not self._trust.allows(url):
@@ -79,14 +78,28 @@ class BearerAuth(AuthBase):
                 "expected a host of the platform or one named in CDSE_TRUSTED_HOSTS, found "
                 f"{redact(url)}: it is not asked, and your token has not been sent there"
             )
+        return request
+
+
+class BearerAuth(TrustedAuth):
+    """Shows the access token to trusted origins."""
+
+    def __init__(self, trust: Trust, tokens: TokenSource) -> None:
+        super().__init__(trust)
+        self._tokens = tokens
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header, or refuse to send the request at all."""
+        request = super().__call__(request)
         request.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
         return request
 
 
-class _NoAuth(AuthBase):
+class NoAuth(AuthBase):
     """Keeps requests from looking into `.netrc`, which it does where a request has no auth."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Let the request go as it is."""
         return request
 
 
@@ -154,25 +167,41 @@ class Client:
         self._local = threading.local()
 
     @contextmanager
-    def get(self, url: str, *, authorized: bool, start: int = 0) -> Iterator[Body]:
-        """Open the body of `url`, behind its redirects.
+    def get(self, url: str) -> Iterator[Body]:
+        """Open what anybody may serve: a STAC item.
+
+        Raises:
+            StageInError: of the kind that the failure is.
+        """
+        with closing(self._follow(url, NoAuth())) as response:
+            yield Body(response, url, 0, self._on_bytes)
+
+    @contextmanager
+    def get_listing(self, url: str) -> Iterator[Body]:
+        """Open what the platform tells of a product without a token; every hop must be trusted.
+
+        Raises:
+            StageInError: of the kind that the failure is.
+        """
+        with closing(self._follow(url, TrustedAuth(self._trust))) as response:
+            yield Body(response, url, 0, self._on_bytes)
+
+    @contextmanager
+    def download(self, url: str, start: int = 0) -> Iterator[Body]:
+        """Open what the platform gives for a token; every hop must be trusted.
+
+        These are the downloads that the platform counts: a place is waited for first.
 
         Args:
             url: what to fetch.
-            authorized: whether to show the access token. If so, every hop must be trusted, and a
-                place is waited for, as these are the downloads that the platform counts.
             start: how many bytes are there already. What comes may begin at 0 all the same.
 
         Raises:
             StageInError: of the kind that the failure is.
         """
-        with ExitStack() as stack:
-            auth: AuthBase = _NoAuth()
-            if authorized:
-                stack.enter_context(self.pacing.place())
-                auth = BearerAuth(self._tokens, self._trust)
-            response = self._follow(url, auth, {"Range": f"bytes={start}-"} if start else {})
-            stack.callback(response.close)
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        auth = BearerAuth(self._trust, self._tokens)
+        with self.pacing.place(), closing(self._follow(url, auth, headers)) as response:
             partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
             if partial:
                 _check_range(response.headers.get("Content-Range", ""), start, url)
@@ -189,7 +218,9 @@ class Client:
             self._local.session = session
         return cast(requests.Session, self._local.session)
 
-    def _follow(self, url: str, auth: AuthBase, headers: dict[str, str]) -> requests.Response:
+    def _follow(
+        self, url: str, auth: AuthBase, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
         location = url
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(location, auth, headers)
@@ -202,7 +233,9 @@ class Client:
             f"expected at most {MAX_REDIRECTS} redirects, found more from {redact(url)}"
         )
 
-    def _send(self, url: str, auth: AuthBase, headers: dict[str, str]) -> requests.Response:
+    def _send(
+        self, url: str, auth: AuthBase, headers: Mapping[str, str] | None
+    ) -> requests.Response:
         with _translated(url):
             return self._session.get(
                 url,
@@ -247,7 +280,7 @@ def post_form(url: str, fields: dict[str, str]) -> dict[str, Any]:
         response = requests.post(
             url,
             data=fields,
-            auth=_NoAuth(),
+            auth=NoAuth(),
             headers={"User-Agent": _user_agent()},
             allow_redirects=False,
             timeout=(CONNECT_TIMEOUT, CONNECT_TIMEOUT),

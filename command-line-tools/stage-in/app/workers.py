@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
-GRACE = 1.0  # seconds in which threads may finish what they are writing
+GRACE = 0.3  # seconds in which threads may finish what they are writing
 
 
 class Stopped(BaseException):

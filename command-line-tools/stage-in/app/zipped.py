@@ -46,7 +46,7 @@ class ZippedSource:
         self._client = client
         self._archive = archive
         self._progress = progress
-        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._opened: _Opened | None = None
         self._lock = threading.Lock()
 
     def expect(self, entries: Iterable[Entry]) -> None:
@@ -54,7 +54,7 @@ class ZippedSource:
 
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path below the SAFE folder."""
-        return {path: member.file_size for path, member in self._fetch().items()}
+        return {path: member.file_size for path, member in self._open().members.items()}
 
     @contextmanager
     def open(self, path: str, start: int = 0) -> Iterator[Member]:
@@ -63,47 +63,36 @@ class ZippedSource:
         If what was read turns out to be wrong, here or where the chunks are checked, the archive
         is discarded, and the next call fetches it anew.
         """
-        members = self._fetch()
+        opened = self._open()
         try:
-            yield Member(self._read(members, path))
+            yield Member(opened.read(path, self._product.id))
         except VerificationError:
             with self._lock:
-                if members is self._members:
+                if opened is self._opened:
                     self._discard()
             raise
 
-    def _read(self, members: dict[str, zipfile.ZipInfo], path: str) -> Iterator[bytes]:
-        if path not in members:
-            raise VerificationError(f"expected {path} in the zip of {self._product.id}, found none")
-        try:
-            with zipfile.ZipFile(self._archive) as archive, archive.open(members[path]) as file:
-                while chunk := file.read(CHUNK):
-                    yield chunk
-        except _UNREADABLE as error:
-            raise VerificationError(
-                f"expected {path} whole in the zip of {self._product.id}: {error}"
-            ) from error
-
-    def _fetch(self) -> dict[str, zipfile.ZipInfo]:
+    def _open(self) -> "_Opened":
         """Have the archive on disk, whole and with members that can be unpacked safely."""
         with self._lock:
-            if not self._members:
+            if self._opened is None:
                 if not self._archive.exists():
                     self._download()
                 try:
-                    self._members = _read_members(self._archive, self._product)
+                    self._opened = _open_archive(self._archive, self._product)
                 except VerificationError:
                     self._discard()
                     raise
-            return self._members
+            return self._opened
 
     def _discard(self) -> None:
-        self._members = {}
+        # Whoever still reads a member keeps the file open; it goes when they are done.
+        self._opened = None
         self._archive.unlink(missing_ok=True)
 
     def _download(self) -> None:
         part = self._archive.with_suffix(".part")
-        with self._client.get(self._product.zip_url, authorized=True) as body:
+        with self._client.download(self._product.zip_url) as body:
             if body.length:
                 self._progress.expect(body.length)
             with writing(part), part.open("wb") as file:
@@ -128,17 +117,42 @@ def _begin(path: Path) -> str:
         return repr(file.read(40).decode("ascii", "replace"))
 
 
-def _read_members(path: Path, product: Product) -> dict[str, zipfile.ZipInfo]:
-    """Return the files of an archive by path below the SAFE folder.
+@dataclass(frozen=True)
+class _Opened:
+    """An archive whose members have been checked.
 
-    Whatever could leave that folder, hide a file behind another, or unpack to more than it
+    Attributes:
+        archive: safe to read from several threads.
+        members: by path below the SAFE folder.
+    """
+
+    archive: zipfile.ZipFile
+    members: dict[str, zipfile.ZipInfo]
+
+    def read(self, path: str, source: str) -> Iterator[bytes]:
+        if path not in self.members:
+            raise VerificationError(f"expected {path} in the zip of {source}, found none")
+        try:
+            with self.archive.open(self.members[path]) as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+        except _UNREADABLE as error:
+            raise VerificationError(
+                f"expected {path} whole in the zip of {source}: {error}"
+            ) from error
+
+
+def _open_archive(path: Path, product: Product) -> _Opened:
+    """Open an archive, and check the names and kinds of its members.
+
+    Whatever could leave the SAFE folder, hide a file behind another, or unpack to more than it
     announces is refused, never mended.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+        archive = zipfile.ZipFile(path)
     except _UNREADABLE as error:
         raise VerificationError(f"expected a zip of {product.id}: {error}") from error
+    members = archive.infolist()
     files = {}
     for member in members:
         # `filename` is cut at a NUL; `orig_filename` is what the archive says.
@@ -155,7 +169,7 @@ def _read_members(path: Path, product: Product) -> dict[str, zipfile.ZipInfo]:
             files[inner] = member
     check_distinct(files)
     _check_overlap(members)
-    return files
+    return _Opened(archive, files)
 
 
 def _check_kind(member: zipfile.ZipInfo, name: str) -> None:
