@@ -95,7 +95,7 @@ class _Sizes(click.ParamType):
     "--folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where products and outputs are meanwhile; needs five times the largest product. "
+    help="Where products and outputs are meanwhile; needs four times the largest product. "
     "Default: the system's folder for temporary files.",
 )
 @click.option(

@@ -46,9 +46,7 @@ class Contestant:
 
 
 NODES = Contestant("nodes", "stage-in, nodes", _STAGE_IN, ours=True, series=True)
-ZIP = Contestant(
-    "zip", "stage-in, zip", (*_STAGE_IN, "--transport", "zip"), ours=True, series=True
-)
+ZIP = Contestant("zip", "stage-in, zip", (*_STAGE_IN, "--transport", "zip"), ours=True, series=True)
 PART = Contestant(
     "bands",
     "stage-in, three bands",

@@ -28,6 +28,8 @@ def make_page(summary: Summary) -> str:
     matrix = next(product for product in results.products if product.size == results.matrix)
     late = SCENARIOS["lag"].limits
     busy = late.latency + late.lag
+    files = len(matrix.files)
+    wait = files * busy / CONNECTIONS
     return f"""\
 # Benchmarks
 
@@ -45,16 +47,17 @@ Space on the loopback interface, never against the platform itself. This page is
 {_make_failures(summary)}
 ## What was measured
 
-The product has {len(matrix.files)} files, {len(SIZES)} of them listed in its manifest, with the
-sizes of a real full tile ({FULL_TILE / MEGABYTE:.0f} MB) times one constant, so five files make up
-three quarters of it. Its metadata can be read and its images be opened; what fills them up to
-their sizes is random bytes, and blanks in XML.
+The product has {files} files, {len(SIZES)} of them listed in its manifest, with the sizes of a real
+full tile ({FULL_TILE / MEGABYTE:.0f} MB) times one constant, so five files make up three quarters
+of it. Its metadata can be read and its images be opened; what fills them up to their sizes is
+random bytes, and blanks in XML.
 
 {_make_contestants(summary)}
 
 “The tutorial's way” is the one with requests. It and curl check the zip's CRCs, not the digests of
-the manifest, and write no catalog; ours check every byte against the manifest, and do. Three bands
-are their images, the manifest, and all XML documents.
+the manifest, and write no catalog; ours check every byte against the manifest, and do. What is
+wanted of three bands is their images, the manifest, and all XML documents; their masks and the
+preview, which come with them, count as extra.
 
 - **Wall time** is from exec to exit, the start of Python and its imports included: the median of
   the rounds, the shortest, and the longest. Contestants take turns. Before each run, former
@@ -71,11 +74,10 @@ are their images, the manifest, and all XML documents.
   compares with the bytes of the files that were to be staged.
 - **The floor** is those bytes over {CONNECTIONS} connections of {RATE / MEGABYTE:.0f} MB/s that
   are never idle. Nothing gets below it.
-- **The whole-file bound** is what is left of that where each file comes whole over one
-  connection, the largest first: with five large files on four connections, two have to share one.
-  In (b), each file occupies its connection for {busy:.1f} s more, until its first byte and after
-  its last. So {len(matrix.files)} files take {len(matrix.files) * busy / CONNECTIONS:.0f} s
-  whatever their sizes, where a zip pays once.
+- **The whole-file bound** is the time when each file comes whole over one connection, the largest
+  first: with five large files on four connections, two have to share one.
+  In (b), each file occupies its connection for {busy:.1f} s more, before its first byte and after
+  its last. So {files} files take {wait:.0f} s whatever their sizes, where a zip pays once.
 
 {_make_bounds(summary)}
 

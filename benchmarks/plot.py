@@ -28,7 +28,7 @@ _STYLE: dict[Any, Any] = {
     "axes.facecolor": "white",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
+    "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "font.size": 9,
     "svg.fonttype": "none",
@@ -39,7 +39,7 @@ _STYLE: dict[Any, Any] = {
 def draw(summary: Summary, path: Path) -> None:
     """Write the plots as one SVG."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9, 6.5), layout="constrained")
+        figure = Figure(figsize=(10, 6.5), layout="constrained")
         axes = figure.subplots(2, 2)
         matrix = summary.results.matrix
         for axis, scenario in zip(axes.flat, SCENARIOS.values(), strict=False):
@@ -110,4 +110,6 @@ def _draw_series(axis: Any, summary: Summary) -> None:
     axis.minorticks_off()
     axis.set_xlabel("product (MB)")
     axis.set_ylabel("wall time (s)")
-    axis.legend(frameon=False, fontsize=8)
+    # Room above the lines, for the legend.
+    axis.set_ylim(top=6 * axis.get_ylim()[1])
+    axis.legend(frameon=False, fontsize=8, loc="upper left")

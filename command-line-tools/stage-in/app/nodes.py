@@ -13,6 +13,8 @@ from app.progress import Progress
 from app.transfer import Body, Client
 from app.trust import redact
 
+RATE = 20e6  # bytes/s that the platform grants a connection (CDSE documentation, Quotas)
+CHANGE = 5.0  # seconds to be gained at least by changing to the zip
 _MOST_NODES = 10_000
 _DEEPEST = 16  # folders; products have five
 
@@ -31,10 +33,14 @@ class NodesSource:
         self._client = client
         self._progress = progress
         self.connections = connections
+        self._left: dict[str, int] = {}
+        self._whole = 0
 
-    def expect(self, entries: Iterable[Entry]) -> None:
-        """Be told which files will be opened."""
-        self._progress.expect(sum(entry.size for entry in entries))
+    def expect(self, entries: Iterable[Entry], whole: int) -> None:
+        """Be told which files will be opened, and how many bytes the whole product has."""
+        self._left = {entry.path: entry.size for entry in entries}
+        self._whole = whole
+        self._progress.expect(sum(self._left.values()))
 
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path below the SAFE folder.
@@ -74,9 +80,22 @@ class NodesSource:
             with self._client.download(url, start) as body:
                 yield body
         except BusyError as error:
-            if self._client.pacing.starved:
-                raise SourceError(f"no connection to be had for single files: {error}") from error
+            if self._client.pacing.starved or not self._is_worth():
+                self._client.pacing.begin_anew()
+                raise SourceError(f"no use in single files now: {error}") from error
             raise
+        self._left.pop(path, None)
+
+    def _is_worth(self) -> bool:
+        """Tell whether the files that are left come sooner one by one than all in one zip.
+
+        Each file costs a place for as long as the platform goes on counting it: with a lag of a
+        second and sixty files that is more than a small product takes in one stream.
+        """
+        pacing = self._client.pacing
+        left = [*self._left.values()]
+        nodes = (sum(left) / RATE + len(left) * pacing.lag) / pacing.limit
+        return nodes <= 1.1 * self._whole / RATE + CHANGE
 
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:
         """Return name, size in bytes and number of children of the nodes in a folder."""

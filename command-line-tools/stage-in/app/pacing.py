@@ -11,10 +11,13 @@ from loguru import logger
 
 from app.errors import BusyError
 
+GRANTED = 4  # sessions that the platform grants a user (CDSE documentation, Quotas)
 LONGEST_LAG = 3.0  # seconds for which a closed connection is believed to be counted, at most
-LONGEST_WAIT = 30.0  # seconds between two requests for a place
+LONGEST_WAIT = 10.0  # seconds between two requests for a place
 FIRST_WAIT = 0.1  # seconds
 RAISE_AFTER = 2.0  # seconds without a refusal after which one more connection is tried
+TRIAL = 1.0  # seconds after that in which a refusal means that it was one too many
+LAG_FADES = 0.99  # by each download that succeeds, lest a lag that is over slows all that follows
 STARVED_AFTER = 6  # refusals in a row while nothing of ours is open
 
 
@@ -25,17 +28,22 @@ class Pacing:
     that has ended is still counted for a while, so that even small files one after another are
     refused (CS-SI/eodag issue 2019). Neither the lag nor what other jobs hold can be asked for;
     both are learned from refusals, which hold for all workers together.
+
+    Attributes:
+        limit: how many connections are used at once, at most.
+        lag: seconds for which a connection that was closed is believed to be counted.
     """
 
     def __init__(self, connections: int) -> None:
-        self._most = self._limit = connections
+        self.limit = self._most = connections
         self._open = 0
-        self._closed: deque[float] = deque(maxlen=connections)
-        self._lag = 0.0
+        self._closed: deque[float] = deque(maxlen=GRANTED)
+        self.lag = 0.0
         self._refusals = 0
         self._not_before = 0.0
         self._raise_after = RAISE_AFTER
         self._changed = time.monotonic()
+        self._raised = False
         self._condition = threading.Condition()
 
     @property
@@ -49,22 +57,31 @@ class Pacing:
 
         A BusyError that passes through is a refusal, and tells something about the count.
         """
-        self._enter()
+        asked, believed = self._enter()
         try:
             yield
         except BusyError as error:
-            self._refuse(error.retry_after)
+            self._refuse(error.retry_after, asked, believed)
             raise
         except BaseException:
             self._leave(well=False)
             raise
         self._leave(well=True)
 
-    def _enter(self) -> None:
+    def begin_anew(self) -> None:
+        """Forget how often a place was refused: it is now asked for on behalf of something else."""
+        with self._condition:
+            self._refusals = 0
+            self._not_before = 0.0
+            self._condition.notify_all()
+
+    def _enter(self) -> tuple[float, float]:
+        """Wait for a place; return when it was taken, and the lag that was believed in then."""
         with self._condition:
             while (wait := self._get_wait()) > 0:
                 self._condition.wait(wait)
             self._open += 1
+            return time.monotonic(), self.lag
 
     def _get_wait(self) -> float:
         """Return how many seconds at least there will be no place."""
@@ -72,12 +89,12 @@ class Pacing:
         if now < self._not_before:
             return self._not_before - now
         lingering = [end - now for end in self._get_ends() if end > now]
-        if self._open + len(lingering) < self._limit:
+        if self._open + len(lingering) < self.limit:
             return 0.0
         return min(lingering, default=1.0)
 
     def _get_ends(self) -> list[float]:
-        return [closed + self._lag for closed in self._closed]
+        return [closed + self.lag for closed in self._closed]
 
     def _leave(self, *, well: bool) -> None:
         with self._condition:
@@ -86,31 +103,34 @@ class Pacing:
             self._closed.append(now)
             if well:
                 self._refusals = 0
-                if self._limit < self._most and now - self._changed > self._raise_after:
-                    self._limit += 1
+                self.lag *= LAG_FADES
+                if self.limit < self._most and now - self._changed > self._raise_after:
+                    self.limit += 1
                     self._changed = now
-                    logger.debug("Trying {} connections again", self._limit)
+                    self._raised = True
+                    logger.debug("Connections at once: {}", self.limit)
             self._condition.notify_all()
 
-    def _refuse(self, retry_after: float | None) -> None:
+    def _refuse(self, retry_after: float | None, asked: float, believed: float) -> None:
         with self._condition:
             now = time.monotonic()
             self._open -= 1
             if not self._open:
                 self._refusals += 1
-            # The youngest session that was believed to be over may be counted still. If there is
-            # none, others hold the places.
-            ages = [now - closed for closed in self._closed]
-            youngest = min((age for age in ages if age >= self._lag), default=LONGEST_LAG)
-            if youngest < LONGEST_LAG:
-                self._lag = min(youngest + FIRST_WAIT, LONGEST_LAG)
-            elif self._open < self._limit:
-                # Each lowering that comes soon after a raise makes the next raise wait longer.
-                soon = now - self._changed < 2 * self._raise_after
-                self._raise_after = min(self._raise_after * 2 if soon else RAISE_AFTER, 60.0)
-                self._limit = max(self._open, 1)
+            recent = [asked - closed for closed in self._closed if asked - closed < LONGEST_LAG]
+            over = [age for age in recent if age >= believed]
+            # A count that lags explains a refusal if, with it, ours alone fill all places. If not,
+            # or if one connection more has just been tried, others hold some.
+            tried_more = self._raised and now - self._changed < TRIAL
+            if over and self._open + len(recent) >= GRANTED and not tried_more:
+                self.lag = max(self.lag, min(over) + FIRST_WAIT)
+            elif max(self._open, 1) < self.limit:
+                # After each trial that failed the next one waits longer.
+                self._raise_after = min(self._raise_after * 2, 60.0) if tried_more else RAISE_AFTER
+                self.limit = max(self._open, 1)
                 self._changed = now
-                logger.info("The platform is busy: going on with {} connections", self._limit)
+                self._raised = False
+                logger.info("The platform is busy: connections at once: {}", self.limit)
             wait = min(FIRST_WAIT * 2**self._refusals, LONGEST_WAIT)
             wait *= random.uniform(0.5, 1)  # noqa: S311 (jitter, no secret)
             self._not_before = now + (wait if retry_after is None else retry_after)

@@ -44,15 +44,23 @@ class Progress:
         """Seconds since a byte arrived that had not arrived before."""
         return time.monotonic() - self._last_arrival
 
-    def expect(self, size: int) -> None:
-        """Tell how many bytes will arrive in all, and start to show them."""
-        self.expected = size
+    def expect(self, size: int, url: str = "") -> None:
+        """Tell how many bytes are to arrive from now on, and show what arrives.
+
+        Args:
+            size: in bytes.
+            url: where from, if it is one body: then what a former try has brought is left out.
+        """
+        with self._lock:
+            self.expected = self.received + size - self._furthest.get(url, 0)
         if self._show_bar and self._bar is None:
             import click
 
             self._bar = click.progressbar(
-                length=size, label="Receiving", file=sys.stderr, show_pos=False
+                length=self.expected, label="Receiving", file=sys.stderr, show_pos=False
             )
+        if self._bar is not None:
+            self._bar.length = self.expected
             self._bar.render_progress()
 
     def arrived(self, url: str, position: int) -> None:

@@ -63,8 +63,8 @@ class Source(Protocol):
 
     connections: int
 
-    def expect(self, entries: Iterable[Entry]) -> None:
-        """Be told which files will be opened."""
+    def expect(self, entries: Iterable[Entry], whole: int) -> None:
+        """Be told which files will be opened, and how many bytes the whole product has."""
 
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path below the SAFE folder."""
@@ -207,6 +207,7 @@ def stage(
     """
     safe = target / product.name
     document, entries = Retries(progress, patience)(partial(_read_manifest, source))
+    whole = sum(entry.size for entry in entries.values())
     if bands is not None:
         entries = manifest.select(entries, bands)
     kept = _keep_right(safe, entries)
@@ -232,7 +233,7 @@ def stage(
             workers.add(partial(fetch, entry), entry.size)
 
     missing = [entry for path, entry in entries.items() if path not in kept]
-    source.expect(missing)
+    source.expect(missing, whole)
     workers.add(fetch_unlisted, manifest.LARGEST_PRODUCT)
     for entry in missing:
         workers.add(partial(fetch, entry), entry.size)

@@ -49,8 +49,8 @@ class ZippedSource:
         self._opened: _Opened | None = None
         self._lock = threading.Lock()
 
-    def expect(self, entries: Iterable[Entry]) -> None:
-        """Be told which files will be opened: whichever they are, the zip comes whole."""
+    def expect(self, entries: Iterable[Entry], whole: int) -> None:
+        """Be told which files will be opened: whichever they are, the zip has come whole."""
 
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path below the SAFE folder."""
@@ -94,7 +94,7 @@ class ZippedSource:
         part = self._archive.with_suffix(".part")
         with self._client.download(self._product.zip_url) as body:
             if body.length:
-                self._progress.expect(body.length)
+                self._progress.expect(body.length, self._product.zip_url)
             with writing(part), part.open("wb") as file:
                 for chunk in body:
                     file.write(chunk)
