@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from loguru import logger
@@ -37,6 +37,7 @@ class Pacing:
     def __init__(self, connections: int) -> None:
         self.limit = self._most = connections
         self._open = 0
+        self._granted = 0
         self._closed: deque[float] = deque(maxlen=GRANTED)
         self.lag = 0.0
         self._refusals = 0
@@ -52,21 +53,23 @@ class Pacing:
         return self._refusals >= STARVED_AFTER
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self) -> Iterator[Callable[[], None]]:
         """Hold a place for one download, once there is one.
 
-        A BusyError that passes through is a refusal, and tells something about the count.
+        What it gives is to be called when the download has been granted. A BusyError that passes
+        through is a refusal, and tells something about the count.
         """
         asked, believed = self._enter()
+        granted = threading.Event()
         try:
-            yield
+            yield lambda: self._grant(granted)
         except BusyError as error:
             self._refuse(error.retry_after, asked, believed)
             raise
         except BaseException:
-            self._leave(well=False)
+            self._leave(granted, well=False)
             raise
-        self._leave(well=True)
+        self._leave(granted, well=True)
 
     def begin_anew(self) -> None:
         """Forget how often a place was refused: it is now asked for on behalf of something else."""
@@ -96,10 +99,16 @@ class Pacing:
     def _get_ends(self) -> list[float]:
         return [closed + self.lag for closed in self._closed]
 
-    def _leave(self, *, well: bool) -> None:
+    def _grant(self, granted: threading.Event) -> None:
+        with self._condition:
+            granted.set()
+            self._granted += 1
+
+    def _leave(self, granted: threading.Event, *, well: bool) -> None:
         with self._condition:
             now = time.monotonic()
             self._open -= 1
+            self._granted -= granted.is_set()
             self._closed.append(now)
             if well:
                 self._refusals = 0
@@ -122,7 +131,7 @@ class Pacing:
             # A count that lags explains a refusal if, with it, ours alone fill all places. If not,
             # or if one connection more has just been tried, others hold some.
             tried_more = self._raised and now - self._changed < TRIAL
-            if over and self._open + len(recent) >= GRANTED and not tried_more:
+            if over and self._granted + len(recent) >= GRANTED and not tried_more:
                 self.lag = max(self.lag, min(over) + FIRST_WAIT)
             elif max(self._open, 1) < self.limit:
                 # After each trial that failed the next one waits longer.

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -226,8 +226,12 @@ def stage(
         wanted = entry if verify else replace(entry, algorithm=None)
         retries(lambda: _fetch(source, wanted, safe, workers))
 
+    def list_files() -> dict[str, int]:
+        with workers.waiting():
+            return source.list_files()
+
     def fetch_unlisted() -> None:
-        found = _find_unlisted(retries(source.list_files), entries, bands)
+        found = _find_unlisted(retries(list_files), entries, bands)
         unlisted.update(found)
         for entry in found.values():
             workers.add(partial(fetch, entry), entry.size)
@@ -266,7 +270,9 @@ def receive(chunks: Iterable[bytes], destination: Path, entry: Entry, start: int
     size = start
     with writing(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
-        with destination.open("r+b" if start else "wb") as file:
+        if not start:
+            destination.unlink(missing_ok=True)
+        with destination.open("r+b" if start else "xb") as file:
             if digest is not None:
                 digest.update(file.read(start) if start else b"")
             file.seek(start)
@@ -437,7 +443,10 @@ def _fetch(source: Source, entry: Entry, safe: Path, workers: Workers) -> None:
     destination = safe / entry.path
     arrived = destination.stat().st_size if destination.exists() else 0
     try:
-        with source.open(entry.path, arrived if arrived < entry.size else 0) as chunks:
+        with ExitStack() as stack:
+            with workers.waiting():
+                start = arrived if arrived < entry.size else 0
+                chunks = stack.enter_context(source.open(entry.path, start))
             receive(workers.checked(chunks), destination, entry, chunks.start)
     except VerificationError:
         destination.unlink(missing_ok=True)

@@ -201,7 +201,11 @@ class Client:
         """
         headers = {"Range": f"bytes={start}-"} if start else {}
         auth = BearerAuth(self._trust, self._tokens)
-        with self.pacing.place(), closing(self._follow(url, auth, headers)) as response:
+        with (
+            self.pacing.place() as granted,
+            closing(self._follow(url, auth, headers)) as response,
+        ):
+            granted()
             partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
             if partial:
                 _check_range(response.headers.get("Content-Range", ""), start, url)

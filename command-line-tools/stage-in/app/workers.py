@@ -2,11 +2,9 @@
 
 import heapq
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count
-
-GRACE = 0.3  # seconds in which threads may finish what they are writing
 
 
 class Stopped(BaseException):
@@ -16,7 +14,9 @@ class Stopped(BaseException):
 class Workers:
     """Runs tasks on a number of threads, heaviest first.
 
-    The threads are daemons: one that waits for a server keeps nobody from ending the process.
+    The threads are daemons: one that waits for a server keeps nobody from ending the process. When
+    `run` is over, none of them touches a file any more: a task says where it waits for others, and
+    only there it may be left behind; it learns so before it goes on.
     """
 
     def __init__(self, number: int) -> None:
@@ -24,6 +24,7 @@ class Workers:
         self._tasks: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._unfinished = 0
+        self._busy = 0
         self._failure: BaseException | None = None
         self._stopped = threading.Event()
         self._condition = threading.Condition()
@@ -41,21 +42,17 @@ class Workers:
         Raises:
             BaseException: the first that a task has raised, or what interrupts the wait.
         """
-        threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(self._number)
-        ]
-        for thread in threads:
-            thread.start()
+        for number in range(self._number):
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True).start()
         try:
             with self._condition:
                 while self._unfinished and self._failure is None:
                     self._condition.wait()
         finally:
             self.stop()
-            deadline = time.monotonic() + GRACE
-            for thread in threads:
-                thread.join(max(deadline - time.monotonic(), 0.0))
+            with self._condition:
+                while self._busy:
+                    self._condition.wait()
         if self._failure is not None:
             raise self._failure
 
@@ -65,24 +62,45 @@ class Workers:
         with self._condition:
             self._condition.notify_all()
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep within a task, unless it is told to stop.
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Say that a task waits for others, and does nothing meanwhile.
 
         Raises:
-            Stopped: it is.
+            Stopped: it is not to go on.
         """
-        if self._stopped.wait(seconds):
+        with self._condition:
+            self._busy -= 1
+            self._condition.notify_all()
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._busy += 1
+        if self._stopped.is_set():
             raise Stopped
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep within a task.
+
+        Raises:
+            Stopped: it is not to go on.
+        """
+        with self.waiting():
+            self._stopped.wait(seconds)
 
     def checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Pass chunks on for as long as the task may go on.
 
         Raises:
-            Stopped: it may not.
+            Stopped: it is not to go on.
         """
-        for chunk in chunks:
-            if self._stopped.is_set():
-                raise Stopped
+        iterator = iter(chunks)
+        while True:
+            with self.waiting():
+                chunk = next(iterator, None)
+            if chunk is None:
+                return
             yield chunk
 
     def _work(self) -> None:
@@ -96,6 +114,7 @@ class Workers:
                 self.stop()
             finally:
                 with self._condition:
+                    self._busy -= 1
                     self._unfinished -= 1
                     self._condition.notify_all()
 
@@ -103,6 +122,7 @@ class Workers:
         with self._condition:
             while self._unfinished and not self._stopped.is_set():
                 if self._tasks:
+                    self._busy += 1
                     return heapq.heappop(self._tasks)[-1]
                 self._condition.wait()
             return None
