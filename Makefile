@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint lock clean
+.PHONY: help demo test test-slow bench lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +19,9 @@ test: $(VENV)/ready ## Run the fast tests
 
 test-slow: $(VENV)/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
+
+bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

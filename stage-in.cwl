@@ -46,6 +46,13 @@ inputs:
     label: Folder
     doc: Name of the folder of the catalog; distinct ones are needed where the tool is scattered
     default: catalog
+  assets:
+    type: string[]?
+    label: Bands
+    doc: Bands such as B04, or their names in the staged item such as red; all where none is given
+    inputBinding:
+      prefix: --assets
+      itemSeparator: ","
 
 outputs:
   staged:

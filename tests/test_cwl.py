@@ -32,7 +32,7 @@ def cwltool(
     )
 
 
-def stage(platform: Sandbox, folder: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
+def stage(platform: Sandbox, folder: Path, **inputs: Any) -> subprocess.CompletedProcess[str]:
     """Run stage-in.cwl with a job order, as a user would."""
     params = folder / "params.yml"
     params.write_text(json.dumps({"access_token": platform.mint(), **inputs}))
@@ -66,6 +66,7 @@ def test_contract() -> None:
         "item": "string",
         "access_token": "string",
         "output_dir": "string",
+        "assets": "string[]?",
     }
     assert tool["temporaryFailCodes"] == [75]
     assert "DockerRequirement" not in tool["requirements"]
@@ -88,6 +89,28 @@ def test_the_folder_may_be_named(platform: Sandbox, tmp_path: Path, new: Path) -
     run = stage(platform, tmp_path, item=platform.item_url(new.name), output_dir="first")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "first" / "catalog.json").is_file()
+
+
+def test_some_bands(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    item = platform.item_url(new.name)
+    run = stage(platform, tmp_path, item=item, assets=["B02", "red"])
+    assert run.returncode == 0, run.stderr
+    images = {path.stem[-3:] for path in tmp_path.rglob("IMG_DATA/*.jp2")}
+    assert images == {"B02", "B04"}
+
+
+def test_a_refresh_token_will_do(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    """The one string that a workflow passes can live as long as the workflow."""
+    params = tmp_path / "params.yml"
+    item = platform.item_url(new.name)
+    params.write_text(json.dumps({"item": item, "access_token": platform.mint_refresh()}))
+    run = cwltool(
+        *("--no-container", "--preserve-environment", "CDSE_TRUSTED_HOSTS"),
+        *("--preserve-environment", "CDSE_IDENTITY_URL", CWL, params),
+        cwd=tmp_path,
+        **platform.environment,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_failures_are_failures(platform: Sandbox, tmp_path: Path, new: Path) -> None:
