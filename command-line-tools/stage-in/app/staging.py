@@ -99,7 +99,7 @@ def stage_in(
             source = ZippedSource(product, client, archive, progress)
             folder = output.catalog / product.id
             stage(product, source, None, folder, retries=retries, verify=verify)
-            write_catalog(output.catalog, product, verified=verify)
+            write_catalog(output.catalog, product, item, verified=verify)
             output.publish()
     path = output.path / "catalog.json"
     logger.success("Staged {}: {}", product.id, path)
