@@ -11,19 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loguru import logger
-
 from app import manifest
 from app.assets import describe_file, is_metadata
 from app.description import PRODUCT_METADATA, Description
 from app.draft import make_draft
 from app.errors import ProductError
+from app.grids import set_grids
 from app.manifest import TRUE_COLOR, Entry
 from app.metadata import Document, check_prolog
 from app.output import writing
 from app.product import Product
 from app.radiometry import Radiometry
-from app.raster import Raster
 from app.thumbnail import MEDIA_TYPE, NAME, Thumbnail
 from app.trust import get_origin, redact
 
@@ -42,7 +40,6 @@ _MULTIHASH = {"md5": "d50110", "sha3_256": "1620"}
 _OWN_ALGORITHM = "sha3_256"
 
 _MOST_PRECISE = 10  # metres: the ground sampling of four bands
-_ONE_PLACE = 5.0  # metres that an image's corner may be off: half of the smallest pixel
 _SOFTWARE = ("stage-in", "stactools-sentinel2")
 
 
@@ -130,7 +127,7 @@ def create_item(
     _set_citation(item, description)
     _set_completeness(item, partial=partial, verified=verified)
     _set_assets(item, product, present)
-    _set_grids(item, safe, description)
+    set_grids(item, safe, description)
     _set_radiometry(item, description.radiometry)
     _set_bands(item)
     _add_file_facts(item, safe, entries, verified=verified)
@@ -274,74 +271,6 @@ def _set_assets(item: "pystac.Item", product: Product, present: list[str]) -> No
         asset.title = asset.title or file.title
         asset.media_type = asset.media_type or file.media_type
         item.add_asset(path if key in item.assets else key, asset)
-
-
-def _set_grids(item: "pystac.Item", safe: Path, description: Description) -> None:
-    """Set size and place of each image to what its file says.
-
-    A draft computes them from the metadata alone, and has none for the true colour image's ground
-    sampling. Where the metadata say otherwise, as of a product that was made smaller, the file is
-    right: it is what gets read.
-    """
-    required = {f"./{safe.name}/{path}" for path in description.images.values()}
-    for asset in item.assets.values():
-        if asset.media_type != "image/jp2":
-            continue
-        name = asset.href.removeprefix(f"./{safe.name}/")
-        try:
-            raster = Raster.read(safe.parent / asset.href, name)
-            _check_place(raster, name, description, asset.extra_fields.get("proj:shape"))
-        except ProductError as error:
-            if asset.href in required:
-                raise
-            # A mask or a preview does no harm where it is: nobody computes with it unasked.
-            logger.warning("No size and place of this one in the item: {}", error)
-            for key in ("gsd", "proj:shape", "proj:transform", "proj:bbox"):
-                asset.extra_fields.pop(key, None)
-            continue
-        _set_grid(asset, raster, name)
-
-
-def _check_place(
-    raster: Raster, name: str, description: Description, shape: list[int] | None
-) -> None:
-    if raster.transform is None:
-        if shape != list(raster.shape):
-            raise ProductError(
-                f"expected {name} to say where it is, or {shape or 'known'} rows and columns as "
-                f"the metadata say, found {raster.shape}"
-            )
-        return
-    if raster.epsg != description.epsg:
-        raise ProductError(
-            f"expected {name} in EPSG:{description.epsg}, as MTD_TL.xml says, "
-            f"found EPSG:{raster.epsg}"
-        )
-    corner = raster.transform[2], raster.transform[5]
-    if any(abs(a - b) > _ONE_PLACE for a, b in zip(corner, description.corner, strict=True)):
-        raise ProductError(
-            f"expected the upper-left corner of {name} at {description.corner}, as MTD_TL.xml "
-            f"says, found it at {corner}"
-        )
-
-
-def _set_grid(asset: "pystac.Asset", raster: Raster, name: str) -> None:
-    fields = asset.extra_fields
-    if fields.get("proj:shape", list(raster.shape)) != list(raster.shape):
-        logger.warning(
-            "{} has {} rows and columns, not {} as the metadata say: the item has the former",
-            *(name, raster.shape, fields["proj:shape"]),
-        )
-    fields["proj:shape"] = list(raster.shape)
-    if raster.transform is not None:
-        fields["proj:transform"] = list(raster.transform)
-        fields["proj:bbox"] = raster.bbox
-        for band in fields.get("raster:bands", []):
-            band["spatial_resolution"] = raster.pixel
-        if "data" not in (asset.roles or []):
-            fields["gsd"] = raster.pixel
-    for band in fields.get("raster:bands", []):
-        band["data_type"] = raster.data_type
 
 
 def _set_radiometry(item: "pystac.Item", radiometry: Radiometry) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
+from xml.etree.ElementTree import Element
 
 from app.errors import ProductError
 from app.manifest import BANDS, TRUE_COLOR, Entry, check_path
@@ -19,6 +20,7 @@ _GRANULE = f"{_INFO}/Product_Organisation/Granule_List/Granule"
 _FOOTPRINT = "{*}Geometric_Info/Product_Footprint/Product_Footprint/Global_Footprint/EXT_POS_LIST"
 _GEOCODING = "{*}Geometric_Info/Tile_Geocoding"
 _ANGLES = "{*}Geometric_Info/Tile_Angles"
+_MEANS = f"{_ANGLES}/Mean_Viewing_Incidence_Angle_List"
 _CONTENT = "{*}Quality_Indicators_Info/Image_Content_QI"
 
 # Numbers that a draft takes as they are: where they are there, they are within these bounds.
@@ -217,20 +219,30 @@ def _read_view(granule: Document) -> tuple[float, float] | None:
 
     A draft has the arithmetic mean of the azimuths, which is south of two that look north.
     """
-    means = granule.elements(f"{_ANGLES}/Mean_Viewing_Incidence_Angle_List/*")
-    if len(means) != len(BANDS) or any(
-        (mean.findtext(name) or "NaN").strip() == "NaN"
-        for mean in means
-        for name in ("AZIMUTH_ANGLE", "ZENITH_ANGLE")
-    ):
+    means = granule.elements(f"{_MEANS}/Mean_Viewing_Incidence_Angle")
+    bands = {mean.get("bandId") for mean in means}
+    if not means or not bands <= {str(index) for index in range(len(BANDS))}:
+        raise ProductError(
+            f"expected bandId 0 to {len(BANDS) - 1} in {granule.called(_MEANS)}, found "
+            f"{', '.join(sorted(map(repr, bands))) or 'none'}"
+        )
+    azimuths = [math.radians(_read_angle(granule, mean, "AZIMUTH_ANGLE", 360)) for mean in means]
+    zeniths = [_read_angle(granule, mean, "ZENITH_ANGLE", 90) for mean in means]
+    if len(bands) < len(BANDS) or any(map(math.isnan, azimuths + zeniths)):
         return None
-    what = f"Mean_Viewing_Incidence_Angle in {granule.name}"
-    azimuths = [math.radians(read_number(mean.findtext("AZIMUTH_ANGLE"), what)) for mean in means]
-    zeniths = [read_number(mean.findtext("ZENITH_ANGLE"), what) for mean in means]
-    if not all(0 <= zenith <= 90 for zenith in zeniths):
-        raise ProductError(f"expected 0 to 90 degrees as ZENITH_ANGLE of {what}, found {zeniths}")
     north, east = sum(map(math.cos, azimuths)), sum(map(math.sin, azimuths))
     # Rounded to what the mean of angles is good for: the libraries of two machines may differ in
     # the last digit of a cosine.
     azimuth = round(math.degrees(math.atan2(east, north)) % 360, 6) % 360
     return azimuth, round(sum(zeniths) / len(zeniths), 6)
+
+
+def _read_angle(granule: Document, mean: Element, name: str, most: float) -> float:
+    text = (mean.findtext(name) or "").strip()
+    if text == "NaN":
+        return math.nan
+    what = f"{name} in {granule.called(_MEANS)}"
+    angle = read_number(text, what)
+    if not 0 <= angle <= most:
+        raise ProductError(f"expected 0 to {most} degrees as {what}, found {angle:g}")
+    return angle

@@ -43,7 +43,7 @@ def make_draft(product: Product, documents: Mapping[str, bytes]) -> "pystac.Item
             raise
         except Exception as error:  # whatever it stumbles over, the metadata are not what it takes
             raise ProductError(
-                f"expected {' and '.join(documents)} in {product.name} to make a STAC item: "
+                f"expected {', '.join(documents)} in {product.name} to make a STAC item: "
                 f"{type(error).__name__} {str(error)[:200]}"
             ) from error
     # Its bands, provider and licence are objects of the module, the same for all items.
