@@ -631,6 +631,22 @@ def test_folder_and_item_are_of_one_product(make: Make) -> None:
         staged(safe)
 
 
+def test_one_granule(copied: Callable[[Path], Path], new: Path) -> None:
+    safe = copied(new)
+    tree = etree.parse(safe / MANIFEST)
+    section = tree.find("dataObjectSection")
+    second = etree.fromstring(etree.tostring(section[0]))
+    second.find(".//fileLocation").set("href", "./GRANULE/L1C_T32TQL/MTD_TL.xml")
+    section.append(second)
+    tree.write(safe / MANIFEST, xml_declaration=True, encoding="UTF-8")
+    shutil.copytree(
+        safe / "GRANULE" / find(safe, "L1C_*").split("/")[1], safe / "GRANULE/L1C_T32TQL"
+    )
+    (safe / "GRANULE/L1C_T32TQL/MTD_TL.xml").write_bytes((safe / PRODUCT).read_bytes())
+    with pytest.raises(ProductError, match="expected one granule"):
+        staged(safe)
+
+
 def test_files_that_differ(copied: Callable[[Path], Path], new: Path) -> None:
     safe = copied(new)
     band = safe / find(safe, "T*_B05.jp2")

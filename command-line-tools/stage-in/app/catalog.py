@@ -168,8 +168,10 @@ def _check_files(safe: Path, entries: Mapping[str, Entry], *, partial: bool) -> 
 
 def _read_documents(safe: Path, entries: Mapping[str, Entry]) -> dict[str, bytes]:
     """Return what a draft is made of by path: the manifest, the product's and the granule's XML."""
-    granule = next(path for path in entries if path.endswith("/MTD_TL.xml"))
-    return {path: _read(safe, path) for path in (manifest.NAME, PRODUCT_METADATA, granule)}
+    granules = [path for path in entries if path.endswith("/MTD_TL.xml")]
+    if len(granules) != 1:
+        raise ProductError(f"expected one granule in {manifest.NAME}, found {', '.join(granules)}")
+    return {path: _read(safe, path) for path in (manifest.NAME, PRODUCT_METADATA, *granules)}
 
 
 def _read(safe: Path, path: str) -> bytes:

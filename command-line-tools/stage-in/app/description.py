@@ -152,7 +152,9 @@ def _check_footprint(text: str, what: str) -> None:
     """Check that there are pairs, or triples, of numbers, of at least a triangle that is closed."""
     numbers = [read_number(number, what) for number in text.split()]
     if len(numbers) < 8 or (len(numbers) % 2 and len(numbers) % 3):
-        raise ProductError(f"expected latitude and longitude of corners as {what}, found {text!r}")
+        raise ProductError(
+            f"expected latitude and longitude of corners as {what}, found {text[:80]!r}"
+        )
 
 
 def _epsg(tile: str) -> int:

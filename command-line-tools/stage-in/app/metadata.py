@@ -55,7 +55,7 @@ def check_prolog(path: Path, name: str) -> None:
             next(defusedxml.ElementTree.iterparse(file, events=("start",), forbid_dtd=True))
     except DefusedXmlException as error:
         raise ProductError(f"expected {name} without a DOCTYPE, found one: refused") from error
-    except (*_UNREADABLE, StopIteration) as error:
+    except (*_UNREADABLE, StopIteration, OSError) as error:
         raise ProductError(f"expected well-formed XML in {name}: {error}") from error
 
 
