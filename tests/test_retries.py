@@ -4,6 +4,7 @@ import pytest
 
 from app import retries
 from app.errors import (
+    BusyError,
     NotFoundError,
     OutputError,
     ProductError,
@@ -90,8 +91,14 @@ def test_what_arrives_again_does_not() -> None:
         Retries(progress, 0.2)(cut_at_the_same_place)
 
 
-def test_the_server_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_says_how_long_to_wait() -> None:
     slept: list[float] = []
-    monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
-    Retries(Progress(), 60)(Attempt(TemporaryError("x", 7), TemporaryError("x", 500)))
+    attempt = Attempt(TemporaryError("x", 7), TemporaryError("x", 500))
+    assert Retries(Progress(), 60, slept.append)(attempt) == "done"
     assert slept == [7, pytest.approx(60, abs=1)]  # the last try is made when patience ends
+
+
+def test_a_place_is_waited_for_elsewhere() -> None:
+    slept: list[float] = []
+    assert Retries(Progress(), 60, slept.append)(Attempt(BusyError("x", 7))) == "done"
+    assert slept == [0]

@@ -1,41 +1,46 @@
-"""The STAC catalog of a staged product: one item, beside the product's files."""
+"""The STAC catalog of a staged product: one item, beside the product's files.
 
+stactools-sentinel2 drafts the item; each function here that begins with `_set` or `_add` mends or
+completes one thing of the draft and says which. docs/item.md defines what comes out.
+"""
+
+import hashlib
 import json
-import sys
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.errors import ProductError, StageInError
-from app.manifest import check_path
-from app.metadata import parse_xml
+from app import manifest
+from app.assets import describe_file, is_metadata
+from app.description import PRODUCT_METADATA, Description
+from app.draft import make_draft
+from app.errors import ProductError
+from app.grids import set_grids
+from app.manifest import TRUE_COLOR, Entry
+from app.metadata import Document, check_prolog
 from app.output import writing
 from app.product import Product
+from app.radiometry import Radiometry
+from app.thumbnail import MEDIA_TYPE, NAME, Thumbnail
+from app.trust import get_origin, redact
 
 if TYPE_CHECKING:
     import pystac
 
-_loading = threading.Lock()
+_EXTENSIONS = {
+    "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "scientific": "https://stac-extensions.github.io/scientific/v1.0.0/schema.json",
+}
 
+# Multihash: the code of the algorithm as a varint, the length of the digest, the digest
+# (multiformats/multicodec, table.csv).
+_MULTIHASH = {"md5": "d50110", "sha3_256": "1620"}
+_OWN_ALGORITHM = "sha3_256"
 
-def preload() -> None:
-    """Import the heavy libraries, which takes a second, while there is something to wait for.
-
-    Importing stactools-sentinel2 replaces pystac's way to read by fsspec's, which takes a path with
-    `::` or `://` in it for something else; here it is put back.
-    """
-    with _loading:
-        if "stactools.sentinel2.stac" not in sys.modules:
-            from pystac.stac_io import DefaultStacIO, StacIO
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                import stactools.sentinel2.stac  # noqa: F401
-
-            StacIO.set_default(DefaultStacIO)
+_MOST_PRECISE = 10  # metres: the ground sampling of four bands
+_SOFTWARE = ("stage-in", "stactools-sentinel2")
 
 
 def write_catalog(
@@ -48,26 +53,31 @@ def write_catalog(
 ) -> Path:
     """Write the catalog of a product whose SAFE folder is at `folder/<id>/<name>.SAFE`.
 
-    All hrefs are relative: the folder may be moved.
+    All hrefs are relative: the folder may be moved. The same product and source item give the
+    same bytes.
 
     Args:
         folder: the catalog's folder.
         product: which product it is.
-        source: the platform's item.
-        partial: whether only some bands were staged.
+        source: the platform's item that it was staged from.
+        partial: whether files that manifest.safe lists may be missing.
         verified: whether the digests of its files were checked.
 
     Returns:
         The catalog's file.
 
     Raises:
-        ProductError: no STAC item can be made of the product's metadata.
+        ProductError: no true STAC item can be made of the product.
+        OutputError: the catalog can't be written.
     """
     import pystac
 
-    item = create_item(folder / product.id / product.name, product, partial=partial)
-    if not verified:
-        item.properties["stage-in:verified"] = False
+    if source.id.removesuffix(".SAFE") != product.id:
+        raise ProductError(f"expected the item of {product.id}, found that of {source.id[:100]!r}")
+    item = create_item(
+        folder / product.id / product.name, product, partial=partial, verified=verified
+    )
+    _add_source_link(item, source)
     catalog = pystac.Catalog(
         id=product.id,
         description=f"Sentinel-2 Level-1C product {product.name}",
@@ -83,79 +93,288 @@ def write_catalog(
     return path
 
 
-def create_item(safe: Path, product: Product, *, partial: bool) -> "pystac.Item":
-    """Make the STAC item of a product, its asset hrefs relative to the SAFE folder's parent.
+def create_item(
+    safe: Path, product: Product, *, partial: bool = False, verified: bool = True
+) -> "pystac.Item":
+    """Make the STAC item of a product, and its thumbnail beside the SAFE folder.
 
     Args:
-        safe: the SAFE folder, complete.
+        safe: the SAFE folder. All asset hrefs are relative to the folder that holds it.
         product: which product it must be.
-        partial: whether files may be missing.
+        partial: whether files that manifest.safe lists may be missing.
+        verified: whether the digests of its files were checked.
 
     Raises:
-        ProductError: the metadata lacks what an item needs, or is another product's.
+        ProductError: a file is missing or is not what it should be, or the metadata lack what an
+            item needs, contradict each other, or are another product's.
+        OutputError: the thumbnail can't be written.
     """
-    with _reading_below(safe.parent):
-        from stactools.sentinel2.stac import create_item as create_sentinel2_item
-
-        try:
-            with warnings.catch_warnings():
-                # It warns that it mends the winding order of footprints, which is what is wanted.
-                warnings.simplefilter("ignore")
-                # It looks for bands and resolutions in the whole href, so that a parent folder
-                # called B12 or tile_10m would change them: here the href has no parents.
-                item: pystac.Item = create_sentinel2_item(product.name)
-        except StageInError:
-            raise
-        except Exception as error:
-            raise ProductError(
-                f"expected the metadata of {product.name} to make a STAC item: "
-                f"{type(error).__name__}: {str(error)[:200]}"
-            ) from error
-    _check_identity(item, product)
-    # Its own id leaves out the baseline: a product and its reprocessing would be one item.
-    item.id = product.id
-    # The same product gives the same catalog.
-    item.properties["created"] = item.properties.get("s2:generation_time")
-    for key, asset in [*item.assets.items()]:
-        path = check_path(asset.href, f"asset {key} of {product.name}")
-        if not (safe.parent / path).is_file():
-            if partial:
-                del item.assets[key]
-                continue
-            raise ProductError(f"expected {path} as asset {key}, found no such file")
-        asset.href = f"./{path}"
+    entries = _read_manifest(safe)
+    present = _check_files(safe, entries, partial=partial)
+    documents = _read_documents(safe, entries)
+    _, product_path, granule_path = documents
+    description = Description.read(
+        product,
+        Document(documents[product_path], product_path, "Level-1C_User_Product"),
+        Document(documents[granule_path], granule_path, "Level-1C_Tile_ID"),
+        entries,
+    )
+    item = make_draft(product, documents)
+    _set_identity(item, product)
+    _set_properties(item, description)
+    _set_processing(item, description)
+    _set_licence(item)
+    _set_citation(item, description)
+    _set_completeness(item, partial=partial, verified=verified)
+    _set_assets(item, product, present)
+    set_grids(item, safe, description)
+    _set_radiometry(item, description.radiometry)
+    _set_bands(item)
+    _add_file_facts(item, safe, entries, verified=verified)
+    _add_thumbnail(item, safe, description.images, present)
     return item
 
 
-def _write(path: Path, document: "pystac.STACObject") -> None:
-    with writing(path):
-        fields = document.to_dict(include_self_link=False)
-        path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+def _read_manifest(safe: Path) -> dict[str, Entry]:
+    entries = manifest.parse(_read(safe, manifest.NAME))
+    manifest.check_complete(entries)
+    return entries
 
 
-@contextmanager
-def _reading_below(folder: Path) -> Iterator[None]:
-    """Let pystac read the product's XML below a folder, none with a DOCTYPE."""
-    preload()
-    from pystac.stac_io import DefaultStacIO, StacIO
+def _check_files(safe: Path, entries: Mapping[str, Entry], *, partial: bool) -> list[str]:
+    """Return the files of the product that are there, in the manifest's order.
 
-    class ProductIO(DefaultStacIO):
-        def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
-            document = (folder / check_path(str(source), "the metadata")).read_bytes()
-            parse_xml(document, str(source))
-            return document.decode()
+    A draft lists the files that the metadata name, whether they are there or not.
+    """
+    present = []
+    for path, entry in entries.items():
+        file = safe / path
+        if not file.is_file():
+            if not partial:
+                raise ProductError(
+                    f"expected {path} in {safe.name}, as {manifest.NAME} lists it, found no such "
+                    "file"
+                )
+            continue
+        if (size := file.stat().st_size) != entry.size:
+            raise ProductError(
+                f"expected {entry.size} bytes of {path} in {safe.name}, found {size}"
+            )
+        if is_metadata(path):
+            check_prolog(file, path)
+        present.append(path)
+    return [manifest.NAME, *present]
 
-    StacIO.set_default(ProductIO)
+
+def _read_documents(safe: Path, entries: Mapping[str, Entry]) -> dict[str, bytes]:
+    """Return what a draft is made of by path: the manifest, the product's and the granule's XML."""
+    granules = [path for path in entries if path.endswith("/MTD_TL.xml")]
+    if len(granules) != 1:
+        raise ProductError(f"expected one granule in {manifest.NAME}, found {', '.join(granules)}")
+    return {path: _read(safe, path) for path in (manifest.NAME, PRODUCT_METADATA, *granules)}
+
+
+def _read(safe: Path, path: str) -> bytes:
     try:
-        yield
-    finally:
-        StacIO.set_default(DefaultStacIO)
+        return (safe / path).read_bytes()
+    except OSError as error:
+        raise ProductError(
+            f"expected {path} in {safe.name}, found none that can be read: {error.strerror}"
+        ) from error
 
 
-def _check_identity(item: "pystac.Item", product: Product) -> None:
-    found = item.properties.get("s2:product_uri")
-    if found != product.name:
-        raise ProductError(f"expected PRODUCT_URI {product.name} in MTD_MSIL1C.xml, found {found}")
-    tile_id = str(item.properties.get("s2:tile_id"))
-    if f"_T{product.tile}_" not in tile_id:
-        raise ProductError(f"expected tile {product.tile} in MTD_TL.xml, found TILE_ID {tile_id}")
+def _set_identity(item: "pystac.Item", product: Product) -> None:
+    """Set the id; a draft's leaves out the baseline: a product and its reprocessing are one."""
+    item.id = product.id
+    item.common_metadata.title = product.name
+
+
+def _set_properties(item: "pystac.Item", description: Description) -> None:
+    """Set what a draft takes from the clock, leaves out or averages wrongly.
+
+    `datetime` stays the datatake's start, as in the platform's own items.
+    """
+    properties = item.properties
+    properties["created"] = description.generation_time
+    properties["gsd"] = _MOST_PRECISE
+    properties["stage-in:sensing_time"] = description.sensing_time
+    if description.snow_cover is not None:
+        properties["eo:snow_cover"] = description.snow_cover
+    for key in ("view:azimuth", "view:incidence_angle"):
+        properties.pop(key, None)
+    if description.view is not None:
+        properties["view:azimuth"], properties["view:incidence_angle"] = description.view
+
+
+def _set_processing(item: "pystac.Item", description: Description) -> None:
+    """Add how the product came about (stactools-sentinel2 issue 178)."""
+    item.properties |= {
+        "processing:level": "L1C",
+        "processing:version": description.baseline,
+        "processing:facility": description.centre,
+        "processing:datetime": description.generation_time,
+        "processing:software": dict(_versions(_SOFTWARE)),
+    }
+    item.stac_extensions.append(_EXTENSIONS["processing"])
+
+
+def _versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:  # run from its sources
+            yield name, "unknown"
+
+
+def _set_licence(item: "pystac.Item") -> None:
+    """Say what the licence link is: STAC 1.1 has `other` for one that is no SPDX licence."""
+    item.properties["license"] = "other"
+    for link in item.get_links("license"):
+        link.media_type = "application/pdf"
+        link.title = "Legal notice on the use of Copernicus Sentinel data"
+
+
+def _set_citation(item: "pystac.Item", description: Description) -> None:
+    import pystac
+
+    if description.doi is None:
+        return
+    item.properties["sci:doi"] = description.doi
+    item.stac_extensions.append(_EXTENSIONS["scientific"])
+    item.add_link(pystac.Link("cite-as", f"https://doi.org/{description.doi}"))
+
+
+def _set_completeness(item: "pystac.Item", *, partial: bool, verified: bool) -> None:
+    if partial:
+        item.properties["stage-in:partial"] = True
+    if not verified:
+        item.properties["stage-in:verified"] = False
+
+
+def _set_assets(item: "pystac.Item", product: Product, present: list[str]) -> None:
+    """Have one asset for each file that is there, and no other.
+
+    A draft has no masks, no quality reports and no auxiliary data, but images and INSPIRE.xml
+    even if they are missing.
+    """
+    import pystac
+
+    drafted = {}
+    for key, asset in item.assets.items():
+        # None is the href of what manifest.safe doesn't list.
+        path = str(asset.href or "").removeprefix(f"{product.name}/")
+        drafted[path] = key, asset
+    item.assets = {}
+    # The bands first, as drafted.
+    for path in dict.fromkeys([path for path in drafted if path in present] + present):
+        file = describe_file(path)
+        key, asset = drafted.get(path) or (file.key, pystac.Asset(path, roles=[*file.roles]))
+        asset.href = f"./{product.name}/{path}"
+        asset.title = asset.title or file.title
+        asset.media_type = asset.media_type or file.media_type
+        item.add_asset(path if key in item.assets else key, asset)
+
+
+def _set_radiometry(item: "pystac.Item", radiometry: Radiometry) -> None:
+    """Set scale and offset to what the product says (stactools-sentinel2 issue 44).
+
+    A draft guesses them by the baseline in TILE_ID.
+    """
+    for asset in _data(item):
+        (band,) = asset.extra_fields["eo:bands"]
+        (values,) = asset.extra_fields["raster:bands"]
+        values["scale"] = radiometry.scale
+        values["offset"] = radiometry.offset(band["name"])
+        values["nodata"] = radiometry.nodata
+
+
+def _data(item: "pystac.Item") -> list["pystac.Asset"]:
+    return [asset for asset in item.assets.values() if "data" in (asset.roles or [])]
+
+
+def _set_bands(item: "pystac.Item") -> None:
+    """Add STAC 1.1's `bands` beside `eo:bands` and `raster:bands`, which a draft has alone."""
+    for asset in item.assets.values():
+        fields = asset.extra_fields
+        if "eo:bands" not in fields:
+            continue
+        values: list[dict[str, Any]] = fields.get("raster:bands") or [{}] * len(fields["eo:bands"])
+        fields["bands"] = [
+            _merge_band(*pair) for pair in zip(fields["eo:bands"], values, strict=True)
+        ]
+
+
+def _merge_band(spectral: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    common = {"name", "description", "data_type", "nodata", "unit", "statistics"}
+    return {
+        name if name in common else f"{prefix}:{name}": value
+        for prefix, fields in (("eo", spectral), ("raster", values))
+        for name, value in fields.items()
+    }
+
+
+def _add_file_facts(
+    item: "pystac.Item", safe: Path, entries: Mapping[str, Entry], *, verified: bool
+) -> None:
+    """Add size and digest of each file: the digest that was verified, or none."""
+    item.stac_extensions.append(_EXTENSIONS["file"])
+    for asset in item.assets.values():
+        path = asset.href.removeprefix(f"./{safe.name}/")
+        entry = entries.get(path)
+        if entry is None:
+            _set_file_facts(asset, _read(safe, path))
+            continue
+        asset.extra_fields["file:size"] = entry.size
+        if verified and entry.algorithm and entry.digest:
+            asset.extra_fields["file:checksum"] = f"{_MULTIHASH[entry.algorithm]}{entry.digest}"
+
+
+def _set_file_facts(asset: "pystac.Asset", content: bytes) -> None:
+    digest = hashlib.new(_OWN_ALGORITHM, content).hexdigest()
+    asset.extra_fields["file:size"] = len(content)
+    asset.extra_fields["file:checksum"] = f"{_MULTIHASH[_OWN_ALGORITHM]}{digest}"
+
+
+def _add_thumbnail(
+    item: "pystac.Item", safe: Path, images: Mapping[str, str], present: list[str]
+) -> None:
+    """Write the picture beside the SAFE folder; none where a part of a product has no image."""
+    import pystac
+
+    previews = [path for path in present if describe_file(path).key == "preview"]
+    sources = [path for path in (*previews, images[TRUE_COLOR]) if path in present]
+    if not sources:
+        return
+    thumbnail = Thumbnail.make(safe, sources)
+    path = safe.parent / NAME
+    with writing(path):
+        path.write_bytes(thumbnail.content)
+    asset = pystac.Asset(f"./{NAME}", "Thumbnail", media_type=MEDIA_TYPE, roles=["thumbnail"])
+    # A picture has no place, the item's `proj:code` notwithstanding.
+    asset.extra_fields |= {"proj:code": None, "proj:shape": list(thumbnail.shape)}
+    _set_file_facts(asset, thumbnail.content)
+    item.add_asset("thumbnail", asset)
+
+
+def _add_source_link(item: "pystac.Item", source: "pystac.Item") -> None:
+    """Link to the platform's item, where that says where it is; without what may be secret."""
+    import pystac
+
+    href = redact(source.get_self_href() or "")
+    try:
+        get_origin(href)
+    except ProductError:
+        return
+    item.add_link(
+        pystac.Link("via", href, "application/geo+json", "The item that this was staged from")
+    )
+
+
+def _write(path: Path, document: "pystac.STACObject") -> None:
+    fields = document.to_dict(include_self_link=False)
+    try:
+        text = json.dumps(fields, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise ProductError(f"expected numbers in the metadata of {document.id}: {error}") from error
+    with writing(path):
+        path.write_text(f"{text}\n", encoding="utf-8")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 from loguru import logger
 
 from app import manifest
-from app.catalog import preload, write_catalog
+from app.catalog import write_catalog
 from app.credentials import Credentials
+from app.draft import preload
 from app.errors import (
     NotFoundError,
     OutputError,
@@ -143,7 +144,7 @@ def stage_in(
                 output.catalog,
                 product,
                 item,
-                partial=settings.assets is not None,
+                partial=settings.assets is not None and len(settings.assets) < len(manifest.ASSETS),
                 verified=settings.verify,
             )
             output.publish(output.catalog)

@@ -1,0 +1,100 @@
+"""Which file of a product becomes which asset, besides those that a draft names.
+
+Only the 13 bands have the role `data`: what picks its input by that role gets them and nothing
+else. A role is never left out, as many take an asset without one for data.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+_GRANULE = r"GRANULE/[^/]+"
+_DATASTRIP = r"DATASTRIP/[^/]+"
+_MASK = re.compile(rf"{_GRANULE}/QI_DATA/MSK_(?P<kind>[A-Z]+)_(?P<band>B\d[\dA])\.(gml|jp2)")
+_REPORT = re.compile(rf"(?P<part>{_GRANULE}|{_DATASTRIP})/QI_DATA/(?P<check>[A-Z_]+)\.xml")
+_AUXILIARY = re.compile(rf"{_GRANULE}/AUX_DATA/(?P<name>\w+)")
+_PREVIEW = re.compile(rf"{_GRANULE}/QI_DATA/\w+_PVI\.jp2")
+
+# Kinds of masks (S2-PDGS-TAS-DI-PSD, "Quality indicators data": GML up to baseline 03.01, JPEG
+# 2000 from 04.00 on).
+_MASKS = {
+    "CLASSI": "Clouds, cirrus and snow",
+    "CLOUDS": "Clouds",
+    "DEFECT": "Defective pixels",
+    "DETFOO": "Detector footprints",
+    "NODATA": "No data",
+    "QUALIT": "Quality",
+    "SATURA": "Saturated pixels",
+    "TECQUA": "Technical quality",
+}
+_AUXILIARY_DATA = {
+    "AUX_CAMSFO": "Atmospheric composition (CAMS)",
+    "AUX_ECMWFT": "Meteorology (ECMWF)",
+}
+_MEDIA_TYPES = {
+    ".gml": "application/gml+xml",
+    ".html": "text/html",
+    ".jp2": "image/jp2",
+    ".jpg": "image/jpeg",
+    ".safe": "application/xml",
+    ".xml": "application/xml",
+    ".xsd": "application/xml",
+    ".xsl": "application/xslt+xml",
+}
+
+
+@dataclass(frozen=True)
+class FileAsset:
+    """What an asset says of a file.
+
+    Attributes:
+        key: of the asset.
+        title: for people.
+        roles: what it is there for.
+        media_type: what it is.
+    """
+
+    key: str
+    title: str
+    roles: tuple[str, ...]
+    media_type: str
+
+
+def describe_file(path: str) -> FileAsset:
+    """Tell what a file of a product becomes.
+
+    Args:
+        path: where it is below the SAFE folder.
+    """
+    key, title, roles = _describe(path)
+    suffix = PurePosixPath(path).suffix.lower()
+    return FileAsset(key, title, roles, _MEDIA_TYPES.get(suffix, "application/octet-stream"))
+
+
+def is_metadata(path: str) -> bool:
+    """Tell whether a file is one of the XML documents that others will parse.
+
+    The pages in HTML/ are not: theirs is a declaration by right.
+    """
+    return path.endswith((".xml", ".gml", ".safe"))
+
+
+def _describe(path: str) -> tuple[str, str, tuple[str, ...]]:
+    if match := _MASK.fullmatch(path):
+        kind, band = match["kind"], match["band"]
+        title = _MASKS.get(kind, kind) + ("" if band == "B00" else f" - {band}")
+        return f"mask_{kind}_{band}".lower(), title, ("metadata", "mask")
+    if match := _REPORT.fullmatch(path):
+        part = match["part"].partition("/")[0].lower()
+        check = match["check"].replace("_", " ").lower()
+        roles = ("metadata", "quality-report")
+        return f"{part}_{match['check']}".lower(), f"Report on {check}, {part}", roles
+    if match := _AUXILIARY.fullmatch(path):
+        name = match["name"]
+        return name.lower(), _AUXILIARY_DATA.get(name, name), ("metadata", "auxiliary")
+    if _PREVIEW.fullmatch(path):
+        return "preview", "True color preview", ("overview",)
+    if path.startswith("HTML/"):
+        return path, PurePosixPath(path).name, ("metadata", "presentation")
+    # A path is a key that no other file has, and none of the names above.
+    return path, PurePosixPath(path).name, ("metadata",)
