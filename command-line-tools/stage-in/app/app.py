@@ -1,6 +1,7 @@
 """The command: reads options and environment, makes one call, tells how it ended."""
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["download_and_extract_file", "get_asset_href", "main"]
 
+# A JSON Web Token, or what is left of one that a message was cut in.
+TOKEN = re.compile(r"eyJ[\w-]{8,}(\.[\w-]*)*", re.ASCII)
 SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD")
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """A signal asked the process to end. Not an Exception: no handler may take it for a failure."""
 
     def __init__(self, number: int) -> None:
@@ -120,7 +123,7 @@ def main(
     except StageInError as error:
         logger.error("{}", error)
         sys.exit(error.exit_code)
-    except Stopped as stop:
+    except Interrupted as stop:
         logger.error("Stopped by {}: run it again to go on from what has arrived", stop)
         sys.exit(stop.exit_code)
 
@@ -158,12 +161,15 @@ def _set_up_log(level: str) -> "loguru.Logger":
     """Log to standard error: for a person at a terminal, for the log of a pod elsewhere."""
     from loguru import logger
 
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     secrets = {value for name in SECRETS if (value := os.environ.get(name, "").strip())}
 
     def clean(record: "loguru.Record") -> None:
         message = record["message"]
         for secret in secrets:
             message = message.replace(secret, "[secret]")
+        message = TOKEN.sub("[token]", message)
         # What servers and items say may hold line ends, or sequences that command a terminal.
         record["message"] = "".join(c if c.isprintable() else " " for c in message)
 
@@ -180,7 +186,7 @@ def _set_up_log(level: str) -> "loguru.Logger":
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped(number)
+    raise Interrupted(number)
 
 
 if __name__ == "__main__":

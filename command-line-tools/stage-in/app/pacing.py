@@ -13,7 +13,7 @@ from app.errors import BusyError
 
 GRANTED = 4  # sessions that the platform grants a user (CDSE documentation, Quotas)
 LONGEST_LAG = 3.0  # seconds for which a closed connection is believed to be counted, at most
-LONGEST_WAIT = 10.0  # seconds between two requests for a place
+LONGEST_WAIT = 60.0  # seconds between two requests for a place, whatever the server asks
 FIRST_WAIT = 0.1  # seconds
 RAISE_AFTER = 2.0  # seconds without a refusal after which one more connection is tried
 TRIAL = 1.0  # seconds after that in which a refusal means that it was one too many
@@ -34,7 +34,7 @@ class Pacing:
         lag: seconds for which a connection that was closed is believed to be counted.
     """
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, longest_wait: float = LONGEST_WAIT) -> None:
         self.limit = self._most = connections
         self._open = 0
         self._granted = 0
@@ -45,6 +45,8 @@ class Pacing:
         self._raise_after = RAISE_AFTER
         self._changed = time.monotonic()
         self._raised = False
+        self._longest_wait = longest_wait
+        self._generation = 0
         self._condition = threading.Condition()
 
     @property
@@ -72,8 +74,12 @@ class Pacing:
         self._leave(granted, well=True)
 
     def begin_anew(self) -> None:
-        """Forget how often a place was refused: it is now asked for on behalf of something else."""
+        """Send away who waits for a place: from now on another source asks for one.
+
+        How often a place was refused is forgotten too.
+        """
         with self._condition:
+            self._generation += 1
             self._refusals = 0
             self._not_before = 0.0
             self._condition.notify_all()
@@ -81,8 +87,11 @@ class Pacing:
     def _enter(self) -> tuple[float, float]:
         """Wait for a place; return when it was taken, and the lag that was believed in then."""
         with self._condition:
+            generation = self._generation
             while (wait := self._get_wait()) > 0:
                 self._condition.wait(wait)
+                if generation != self._generation:
+                    raise BusyError("another source is asking now")
             self._open += 1
             return time.monotonic(), self.lag
 
@@ -140,7 +149,7 @@ class Pacing:
                 self._changed = now
                 self._raised = False
                 logger.info("The platform is busy: connections at once: {}", self.limit)
-            wait = min(FIRST_WAIT * 2**self._refusals, LONGEST_WAIT)
+            wait = FIRST_WAIT * 2 ** min(self._refusals, 10)
             wait *= random.uniform(0.5, 1)  # noqa: S311 (jitter, no secret)
-            self._not_before = now + (wait if retry_after is None else retry_after)
+            self._not_before = now + min(max(wait, retry_after or 0.0), self._longest_wait)
             self._condition.notify_all()
