@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from app.trust import Trust
 
-__all__ = ["download_and_extract_file", "get_asset_href", "main"]
+__all__ = ["download_and_extract_file", "get_asset_href", "main", "run"]
 
 # A JSON Web Token, or what is left of one that a message was cut in.
 TOKEN = re.compile(r"eyJ[\w-]{8,}(\.[\w-]*)*", re.ASCII)
@@ -189,5 +189,21 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted(number)
 
 
+def run() -> None:
+    """Run the command as a process of its own, and end that without tearing it down.
+
+    Threads that wait for a server, or are in the midst of an import, can't be stopped; the
+    interpreter is not to be taken apart under them.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
 if __name__ == "__main__":
-    main()
+    run()

@@ -97,7 +97,7 @@ class NodesSource:
         left = [*self._left.values()]
         if pacing.starved and sum(left) >= A_FEW * self._whole:
             return False
-        nodes = (sum(left) / RATE + len(left) * pacing.lag) / pacing.limit
+        nodes = (sum(left) / RATE + len(left) * pacing.lag) / pacing.prospect
         return nodes <= 1.1 * self._whole / RATE + CHANGE
 
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:

@@ -16,6 +16,7 @@ LONGEST_LAG = 3.0  # seconds for which a closed connection is believed to be cou
 LONGEST_WAIT = 60.0  # seconds between two requests for a place, whatever the server asks
 FIRST_WAIT = 0.1  # seconds
 RAISE_AFTER = 2.0  # seconds without a refusal after which one more connection is tried
+SETTLED = 5.0  # seconds after which the number of connections is taken for lasting
 TRIAL = 1.0  # seconds after that in which a refusal means that it was one too many
 LAG_FADES = 0.99  # by each download that succeeds, lest a lag that is over slows all that follows
 STARVED_AFTER = 6  # refusals in a row while nothing of ours is open
@@ -53,6 +54,12 @@ class Pacing:
     def starved(self) -> bool:
         """Whether there is no place to be had: asked for one at a time, refused time and again."""
         return self._refusals >= STARVED_AFTER
+
+    @property
+    def prospect(self) -> int:
+        """How many connections to reckon with: a lowering must have lasted before it counts."""
+        settled = time.monotonic() - self._changed > SETTLED
+        return self.limit if settled else self._most
 
     @contextmanager
     def place(self) -> Iterator[Callable[[], None]]:
