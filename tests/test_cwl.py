@@ -85,6 +85,15 @@ def test_stage(
     assert_same_tree(old, tmp_path / "catalog" / old.stem / old.name)
 
 
+def test_the_token_is_not_in_the_log(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    token = platform.mint()
+    run = stage(platform, tmp_path, item=platform.item_url(new.name), access_token=token)
+    assert run.returncode == 0
+    assert token not in run.stderr + run.stdout
+    staged = [path for path in (tmp_path / "catalog").rglob("*") if path.is_file()]
+    assert not [path for path in staged if token.encode() in path.read_bytes()]
+
+
 def test_the_folder_may_be_named(platform: Sandbox, tmp_path: Path, new: Path) -> None:
     run = stage(platform, tmp_path, item=platform.item_url(new.name), output_dir="first")
     assert run.returncode == 0, run.stderr

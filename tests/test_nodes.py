@@ -84,6 +84,14 @@ def test_where_the_count_lags_a_small_product_comes_sooner_in_one(
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
 
 
+def test_a_few_bands_are_waited_for(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    """No place for some seconds is no reason to fetch the whole product for one band."""
+    platform.faults.add("on=download path=*$value status=429 times=8 after=5")
+    run = stage_in(platform.item_url(new.name), "--assets", "B10", "--patience", "60")
+    assert run.code == 0, run.log
+    assert "takes over" not in run.log
+
+
 def test_another_job_holds_all_places_for_a_while(
     stage_in: StageIn, platform: Sandbox, new: Path
 ) -> None:

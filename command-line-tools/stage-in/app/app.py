@@ -1,6 +1,7 @@
 """The command: reads options and environment, makes one call, tells how it ended."""
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
     from app.trust import Trust
 
-__all__ = ["download_and_extract_file", "get_asset_href", "main"]
+__all__ = ["download_and_extract_file", "get_asset_href", "main", "run"]
 
+# A JSON Web Token, or what is left of one that a message was cut in.
+TOKEN = re.compile(r"eyJ[\w-]{8,}(\.[\w-]*)*", re.ASCII)
 SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD")
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """A signal asked the process to end. Not an Exception: no handler may take it for a failure."""
 
     def __init__(self, number: int) -> None:
@@ -120,7 +123,7 @@ def main(
     except StageInError as error:
         logger.error("{}", error)
         sys.exit(error.exit_code)
-    except Stopped as stop:
+    except Interrupted as stop:
         logger.error("Stopped by {}: run it again to go on from what has arrived", stop)
         sys.exit(stop.exit_code)
 
@@ -158,12 +161,15 @@ def _set_up_log(level: str) -> "loguru.Logger":
     """Log to standard error: for a person at a terminal, for the log of a pod elsewhere."""
     from loguru import logger
 
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     secrets = {value for name in SECRETS if (value := os.environ.get(name, "").strip())}
 
     def clean(record: "loguru.Record") -> None:
         message = record["message"]
         for secret in secrets:
             message = message.replace(secret, "[secret]")
+        message = TOKEN.sub("[token]", message)
         # What servers and items say may hold line ends, or sequences that command a terminal.
         record["message"] = "".join(c if c.isprintable() else " " for c in message)
 
@@ -180,8 +186,24 @@ def _set_up_log(level: str) -> "loguru.Logger":
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped(number)
+    raise Interrupted(number)
+
+
+def run() -> None:
+    """Run the command as a process of its own, and end that without tearing it down.
+
+    Threads that wait for a server, or are in the midst of an import, can't be stopped; the
+    interpreter is not to be taken apart under them.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 if __name__ == "__main__":
-    main()
+    run()

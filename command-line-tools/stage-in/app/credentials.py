@@ -52,7 +52,7 @@ class Token:
             return cls(
                 value,
                 float(claims.get("iat", 0)),
-                float(claims.get("exp", "inf")),
+                float(claims.get("exp") or "inf"),  # 0 of tokens without end, by older Keycloaks
                 str(claims.get("typ", "")),
             )
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -68,6 +68,11 @@ class Token:
         """Whether it has ended, or is so near to it that it may end on its way."""
         margin = min(MARGIN, 0.1 * max(self.expires - self.issued, 0.0))
         return time.time() > self.expires - margin
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return time.time() > self.expires
 
     @property
     def end(self) -> str:
@@ -121,7 +126,7 @@ class Credentials:
         if not (found["access_token"] or found["refresh_token"] or logs_in):
             raise CredentialsError(f"expected a token, found none: {HOW_TO_GET_ONE}")
         credentials = cls(trust, **found)
-        if found["totp"] and credentials._access is None:
+        if found["totp"] and (credentials._access is None or credentials._access.aged):
             credentials.access_token()  # a one-time code is good for some seconds only
         return credentials
 
@@ -133,7 +138,11 @@ class Credentials:
             TemporaryError: the token endpoint can't be reached.
         """
         with self._lock:
-            if self._access is None or self._access.aged:
+            if (
+                self._access is None
+                or self._access.ended
+                or (self._access.aged and self._renewable)
+            ):
                 self._access = self._renew()
             return self._access.value
 
@@ -156,7 +165,7 @@ class Credentials:
                 return  # another thread has seen to it
             if self._renewable:
                 self._access = None
-            elif self._access.aged:
+            elif self._access.ended:
                 raise self._ended()
 
     @property
@@ -176,15 +185,16 @@ class Credentials:
                 if not self._renewable:
                     raise
         totp = {"totp": self._totp} if self._totp else {}
-        self._spent = True
-        return self._request(
+        token = self._request(
             grant_type="password", username=self._username, password=self._password, **totp
         )
+        self._spent = True
+        return token
 
     def _request(self, **fields: str) -> Token:
         answer = post_form(self._trust.identity_url, {"client_id": CLIENT_ID, **fields})
         access = answer.get("access_token")
-        if not isinstance(access, str) or not access:
+        if not isinstance(access, str) or not access or not _is_plain(access):
             raise TemporaryError("expected an access token from the token endpoint, found none")
         refresh = answer.get("refresh_token")
         if isinstance(refresh, str) and refresh:
@@ -231,11 +241,14 @@ def read_secret(environment: Mapping[str, str], name: str) -> str:
             f"{name} holds a workflow runner's placeholder for a secret, not the secret: this "
             "runner doesn't resolve the cwltool:Secrets hint, so run the tool without it"
         )
-    if name.endswith("TOKEN") and not (
-        secret.isascii() and secret.isprintable() and " " not in secret
-    ):
+    if name.endswith("TOKEN") and not _is_plain(secret):
         raise CredentialsError(
             f"{name}: expected printable ASCII without white space, found other characters among "
             f"its {len(secret)}: copy the token again"
         )
     return secret
+
+
+def _is_plain(secret: str) -> bool:
+    """Tell whether a secret can be sent in a header."""
+    return secret.isascii() and secret.isprintable() and " " not in secret

@@ -70,7 +70,7 @@ class BusyError(TemporaryError):
 class SourceError(StageInError):
     """A source will not do for this product now: another is to take over."""
 
-    exit_code = 75
+    exit_code = TemporaryError.exit_code
 
 
 class CredentialsError(StageInError):

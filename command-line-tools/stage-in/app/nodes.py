@@ -14,6 +14,7 @@ from app.transfer import Body, Client
 from app.trust import redact
 
 RATE = 20e6  # bytes/s that the platform grants a connection (CDSE documentation, Quotas)
+A_FEW = 0.25  # of a product's bytes: for fewer the zip is not worth fetching
 CHANGE = 5.0  # seconds to be gained at least by changing to the zip
 _MOST_NODES = 10_000
 _DEEPEST = 16  # folders; products have five
@@ -80,8 +81,7 @@ class NodesSource:
             with self._client.download(url, start) as body:
                 yield body
         except BusyError as error:
-            if self._client.pacing.starved or not self._is_worth():
-                self._client.pacing.begin_anew()
+            if not self._is_worth():
                 raise SourceError(f"no use in single files now: {error}") from error
             raise
         self._left.pop(path, None)
@@ -90,11 +90,14 @@ class NodesSource:
         """Tell whether the files that are left come sooner one by one than all in one zip.
 
         Each file costs a place for as long as the platform goes on counting it: with a lag of a
-        second and sixty files that is more than a small product takes in one stream.
+        second and sixty files that is more than a small product takes in one stream. And where no
+        place is to be had, one for the zip is found sooner than many, if it is not for a few bands.
         """
         pacing = self._client.pacing
         left = [*self._left.values()]
-        nodes = (sum(left) / RATE + len(left) * pacing.lag) / pacing.limit
+        if pacing.starved and sum(left) >= A_FEW * self._whole:
+            return False
+        nodes = (sum(left) / RATE + len(left) * pacing.lag) / pacing.prospect
         return nodes <= 1.1 * self._whole / RATE + CHANGE
 
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:
@@ -108,7 +111,7 @@ class NodesSource:
                 (str(node["Name"]), abs(int(node["ContentLength"])), int(node["ChildrenNumber"]))
                 for node in nodes
             ]
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
             raise VerificationError(
                 f"expected a list of nodes at {redact(url)}, found {document[:40]!r}"
             ) from error

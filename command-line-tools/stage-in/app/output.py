@@ -3,8 +3,8 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +12,8 @@ from typing import Self
 from loguru import logger
 
 from app.errors import OutputError, StageInError, TemporaryError, UsageError
+
+LOCK = "lock"
 
 
 class Output:
@@ -39,7 +41,13 @@ class Output:
         with writing(self.staging):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._acquire()
-            self.catalog.mkdir(exist_ok=True)
+            try:
+                if self.catalog.is_symlink():
+                    self.catalog.unlink()
+                self.catalog.mkdir(exist_ok=True)
+            except OSError:
+                self._clean()
+                raise
         return self
 
     def __exit__(
@@ -51,19 +59,35 @@ class Output:
         going_on = isinstance(error, TemporaryError) or (
             error is not None and not isinstance(error, Exception)
         )
-        if not going_on:
-            shutil.rmtree(self.staging, ignore_errors=True)
-        os.close(self._lock)
+        if going_on:
+            os.close(self._lock)
+        else:
+            self._clean()
 
-    def forget_others(self, names: set[str]) -> None:
-        """Remove what an earlier run has left that is of another product.
+    def keep_only(self, folder: Path, files: Iterable[Path]) -> None:
+        """Remove what an earlier run has left, but for what this one can go on from.
 
         Args:
-            names: what may stay in the staging folder and in the catalog in it.
+            folder: somewhere below the catalog in the making; what is in it stays.
+            files: in the staging folder.
         """
-        for path in [*self.staging.iterdir(), *self.catalog.iterdir()]:
-            if path.name not in names | {"catalog", "lock"}:
-                remove(path)
+        kept = {self.staging / LOCK, *files, folder, *folder.parents}
+        parents = [parent for parent in folder.parents if self.staging in (parent, *parent.parents)]
+        for parent in reversed(parents):
+            if parent.is_dir():
+                for path in [*parent.iterdir()]:
+                    if path not in kept or path.is_symlink():
+                        remove(path)
+
+    def _clean(self) -> None:
+        """Remove the staging folder, the lock last: until then nobody else begins there."""
+        with suppress(OSError, OutputError):
+            for path in self.staging.iterdir():
+                if path.name != LOCK:
+                    remove(path)
+            (self.staging / LOCK).unlink()
+            self.staging.rmdir()
+        os.close(self._lock)
 
     def publish(self, folder: Path) -> None:
         """Let a folder in the staging folder appear, complete, under its own name.
@@ -86,7 +110,7 @@ class Output:
             )
         while True:
             self.staging.mkdir(exist_ok=True)
-            path = self.staging / "lock"
+            path = self.staging / LOCK
             try:
                 lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:

@@ -13,9 +13,10 @@ from app.errors import BusyError
 
 GRANTED = 4  # sessions that the platform grants a user (CDSE documentation, Quotas)
 LONGEST_LAG = 3.0  # seconds for which a closed connection is believed to be counted, at most
-LONGEST_WAIT = 10.0  # seconds between two requests for a place
+LONGEST_WAIT = 60.0  # seconds between two requests for a place, whatever the server asks
 FIRST_WAIT = 0.1  # seconds
 RAISE_AFTER = 2.0  # seconds without a refusal after which one more connection is tried
+SETTLED = 5.0  # seconds after which the number of connections is taken for lasting
 TRIAL = 1.0  # seconds after that in which a refusal means that it was one too many
 LAG_FADES = 0.99  # by each download that succeeds, lest a lag that is over slows all that follows
 STARVED_AFTER = 6  # refusals in a row while nothing of ours is open
@@ -34,7 +35,7 @@ class Pacing:
         lag: seconds for which a connection that was closed is believed to be counted.
     """
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, longest_wait: float = LONGEST_WAIT) -> None:
         self.limit = self._most = connections
         self._open = 0
         self._granted = 0
@@ -45,12 +46,20 @@ class Pacing:
         self._raise_after = RAISE_AFTER
         self._changed = time.monotonic()
         self._raised = False
+        self._longest_wait = longest_wait
+        self._generation = 0
         self._condition = threading.Condition()
 
     @property
     def starved(self) -> bool:
         """Whether there is no place to be had: asked for one at a time, refused time and again."""
         return self._refusals >= STARVED_AFTER
+
+    @property
+    def prospect(self) -> int:
+        """How many connections to reckon with: a lowering must have lasted before it counts."""
+        settled = time.monotonic() - self._changed > SETTLED
+        return self.limit if settled else self._most
 
     @contextmanager
     def place(self) -> Iterator[Callable[[], None]]:
@@ -72,8 +81,12 @@ class Pacing:
         self._leave(granted, well=True)
 
     def begin_anew(self) -> None:
-        """Forget how often a place was refused: it is now asked for on behalf of something else."""
+        """Send away who waits for a place: from now on another source asks for one.
+
+        How often a place was refused is forgotten too.
+        """
         with self._condition:
+            self._generation += 1
             self._refusals = 0
             self._not_before = 0.0
             self._condition.notify_all()
@@ -81,8 +94,11 @@ class Pacing:
     def _enter(self) -> tuple[float, float]:
         """Wait for a place; return when it was taken, and the lag that was believed in then."""
         with self._condition:
+            generation = self._generation
             while (wait := self._get_wait()) > 0:
                 self._condition.wait(wait)
+                if generation != self._generation:
+                    raise BusyError("another source is asking now")
             self._open += 1
             return time.monotonic(), self.lag
 
@@ -140,7 +156,7 @@ class Pacing:
                 self._changed = now
                 self._raised = False
                 logger.info("The platform is busy: connections at once: {}", self.limit)
-            wait = min(FIRST_WAIT * 2**self._refusals, LONGEST_WAIT)
+            wait = FIRST_WAIT * 2 ** min(self._refusals, 10)
             wait *= random.uniform(0.5, 1)  # noqa: S311 (jitter, no secret)
-            self._not_before = now + (wait if retry_after is None else retry_after)
+            self._not_before = now + min(max(wait, retry_after or 0.0), self._longest_wait)
             self._condition.notify_all()

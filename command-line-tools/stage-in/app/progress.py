@@ -3,11 +3,13 @@
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from loguru import logger
 
+SILENCE = 1.0  # seconds between two chunks from which on nothing is coming
 REPORT_EVERY = 10.0  # seconds between two lines of a log that is not a terminal
 
 
@@ -20,9 +22,11 @@ class Progress:
 
     def __init__(self, *, bar: bool = False) -> None:
         self._furthest: dict[str, int] = {}
+        self._latest: dict[str, int] = {}
         self._lock = threading.Lock()
         self._show_bar = bar
         self._bar: Any = None
+        self._silence = 0.0
         self.expected = 0
         self.received = 0
         self._started = self._last_arrival = self._last_report = time.monotonic()
@@ -37,12 +41,16 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
-            self._bar.render_finish()
+            with suppress(OSError):
+                self._bar.render_finish()
 
     @property
     def idle(self) -> float:
-        """Seconds since a byte arrived that had not arrived before."""
-        return time.monotonic() - self._last_arrival
+        """Seconds of silence since a byte arrived that had not arrived before.
+
+        While what has arrived before is coming again, time stands still.
+        """
+        return self._silence + time.monotonic() - self._last_arrival
 
     def expect(self, size: int, url: str = "") -> None:
         """Tell how many bytes are to arrive from now on, and show what arrives.
@@ -66,14 +74,21 @@ class Progress:
     def arrived(self, url: str, position: int) -> None:
         """Take note that the body of `url` has arrived up to `position` bytes."""
         with self._lock:
+            now = time.monotonic()
+            gap = now - self._last_arrival
+            self._last_arrival = now
             news = position - self._furthest.get(url, 0)
             if news <= 0:
+                begins_again = position <= self._latest.get(url, 0)
+                self._silence += gap if begins_again or gap > SILENCE else 0.0
+                self._latest[url] = position
                 return
-            self._furthest[url] = position
+            self._silence = 0.0
+            self._furthest[url] = self._latest[url] = position
             self.received += news
-            self._last_arrival = time.monotonic()
             if self._bar is not None:
-                self._bar.update(news)
+                with suppress(OSError):  # the terminal may have gone away
+                    self._bar.update(news)
             elif self.expected and self._last_arrival - self._last_report >= REPORT_EVERY:
                 self._last_report = self._last_arrival
                 logger.info(self.summary())

@@ -26,20 +26,19 @@ from app.item import fetch_item, load_item
 from app.manifest import Entry
 from app.nodes import NodesSource
 from app.output import Output, remove, writing
-from app.pacing import Pacing
+from app.pacing import GRANTED, LONGEST_WAIT, Pacing
 from app.product import Product
 from app.progress import Progress, megabytes
 from app.retries import Retries
-from app.transfer import STALL_TIMEOUT, Client
+from app.transfer import CHUNK, STALL_TIMEOUT, Client
 from app.trust import Trust
 from app.workers import Workers
-from app.zipped import ZippedSource
+from app.zipped import ZippedSource, get_part
 
 if TYPE_CHECKING:
     import pystac
 
 TRANSPORTS = ("nodes", "zip")
-CONNECTIONS = 4  # what the platform grants a user (CDSE documentation, Quotas and Limitations)
 PATIENCE = 600.0  # seconds
 _LARGEST_MANIFEST = 8 * 1024 * 1024  # bytes; real ones have 50 to 80 KB
 
@@ -97,7 +96,7 @@ class Settings:
 
     assets: frozenset[str] | None = None
     transport: str = TRANSPORTS[0]
-    connections: int = CONNECTIONS
+    connections: int = GRANTED
     patience: float = PATIENCE
     verify: bool = True
     bar: bool = False
@@ -137,9 +136,10 @@ def stage_in(
                 logger.success("{} is there already, complete: {}", product.id, output.path)
                 return output.path / "catalog.json"
             archive = output.staging / f"{product.id}.zip"
-            output.forget_others({product.id, archive.name})
+            folder = output.catalog / product.id
+            output.keep_only(folder / product.name, [archive, get_part(archive)])
             sources = _get_sources(product, client, archive, progress, settings)
-            _stage_from(sources, product, output.catalog / product.id, progress, settings)
+            _stage_from(sources, product, folder, client, progress, settings)
             write_catalog(
                 output.catalog,
                 product,
@@ -173,9 +173,9 @@ def stage_zip(item: "pystac.Item", folder: Path, trust: Trust, credentials: Cred
             return output.path
         client = _make_client(trust, credentials, progress, settings)
         archive = output.staging / f"{product.id}.zip"
-        output.forget_others({product.name, archive.name})
+        output.keep_only(output.catalog / product.name, [archive, get_part(archive)])
         sources = _get_sources(product, client, archive, progress, settings)
-        output.publish(_stage_from(sources, product, output.catalog, progress, settings))
+        output.publish(_stage_from(sources, product, output.catalog, client, progress, settings))
     return output.path
 
 
@@ -274,8 +274,8 @@ def receive(chunks: Iterable[bytes], destination: Path, entry: Entry, start: int
         if not start:
             destination.unlink(missing_ok=True)
         with destination.open("r+b" if start else "xb") as file:
-            if digest is not None:
-                digest.update(file.read(start) if start else b"")
+            while digest is not None and file.tell() < start:
+                digest.update(file.read(min(CHUNK, start - file.tell())))
             file.seek(start)
             for chunk in chunks:
                 size += len(chunk)
@@ -325,10 +325,18 @@ def is_published(product: Product, path: Path, bands: Collection[str] | None = N
     Raises:
         OutputError: something else is there.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return False
     item = path / product.id / f"{product.id}.json"
-    if not ((path / "catalog.json").is_file() and item.is_file()):
+    with writing(path):
+        nothing = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+        if nothing and (path.is_symlink() or path.is_mount()):
+            raise OutputError(
+                f"expected a name to give to a folder at {path}, found a link or a mounted folder: "
+                "choose an --output-dir inside of it"
+            )
+        if nothing:
+            return False
+        complete = (path / "catalog.json").is_file() and item.is_file()
+    if not complete:
         raise OutputError(
             f"expected nothing at {path}, or the catalog of {product.id}, found something else: "
             "move it away, or choose another --output-dir"
@@ -343,7 +351,7 @@ def _make_client(
     return Client(
         trust,
         credentials,
-        Pacing(settings.connections),
+        Pacing(settings.connections, min(LONGEST_WAIT, settings.patience)),
         stall_timeout=min(STALL_TIMEOUT, settings.patience),
         on_bytes=progress.arrived,
     )
@@ -361,7 +369,12 @@ def _get_sources(
 
 
 def _stage_from(
-    sources: list[Source], product: Product, target: Path, progress: Progress, settings: Settings
+    sources: list[Source],
+    product: Product,
+    target: Path,
+    client: Client,
+    progress: Progress,
+    settings: Settings,
 ) -> Path:
     """Stage from the first source; where it will not do, from the next."""
     source, *others = sources
@@ -381,7 +394,8 @@ def _stage_from(
         if not others:
             raise
         logger.warning("{}: the zip takes over", error)
-    return _stage_from(others, product, target, progress, settings)
+    client.pacing.begin_anew()
+    return _stage_from(others, product, target, client, progress, settings)
 
 
 def _read_manifest(source: Source) -> tuple[bytes, dict[str, Entry]]:
@@ -419,14 +433,15 @@ def _find_unlisted(
 def _keep_right(safe: Path, entries: dict[str, Entry]) -> set[str]:
     """Remove the files of an earlier run but those that are right, and return these."""
     kept = set()
-    for path in sorted(safe.rglob("*"), reverse=True):
-        if path.is_dir() and not path.is_symlink():
-            continue
-        name = path.relative_to(safe).as_posix()
-        if name in entries and _is_right(path, entries[name]):
-            kept.add(name)
-        else:
-            remove(path)
+    with writing(safe):
+        for path in sorted(safe.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                continue
+            name = path.relative_to(safe).as_posix()
+            if name in entries and _is_right(path, entries[name]):
+                kept.add(name)
+            else:
+                remove(path)
     return kept
 
 
@@ -446,7 +461,8 @@ def _fetch(source: Source, entry: Entry, safe: Path, workers: Workers) -> None:
     try:
         with ExitStack() as stack:
             with workers.waiting():
-                start = arrived if arrived < entry.size else 0
+                # Where no digest would tell, two halves of different files are not to be joined.
+                start = arrived if entry.algorithm and arrived < entry.size else 0
                 chunks = stack.enter_context(source.open(entry.path, start))
             receive(workers.checked(chunks), destination, entry, chunks.start)
     except VerificationError:

@@ -120,7 +120,7 @@ class Body:
         self._on_bytes = on_bytes
         self.start = start
         length = response.headers.get("Content-Length", "")
-        self.length = int(length) if length.isascii() and length.isdigit() else None
+        self.length = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
         self.media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -261,7 +261,8 @@ class Client:
         shown = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
         response.close()
         if status == HTTPStatus.TOO_MANY_REQUESTS or _BUSY.search(message):
-            raise BusyError(message, retry_after)
+            # Of downloads, which a token is shown for, the count can be waited for.
+            raise (BusyError if shown else TemporaryError)(message, retry_after)
         if status in _UNAUTHORIZED:
             if status == HTTPStatus.UNAUTHORIZED and shown:
                 self._tokens.refused(shown)
@@ -326,13 +327,17 @@ def _translated(url: str) -> Iterator[None]:
     """Turn what requests raises into an error of ours, in one line that can't hold a secret."""
     try:
         yield
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+    except (
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+        urllib3.exceptions.LocationParseError,
+    ) as error:
         raise VerificationError(f"expected a URL that can be asked, found {redact(url)}") from error
     except requests.exceptions.ContentDecodingError as error:
         raise VerificationError(f"the body of {redact(url)} can't be decoded") from error
     except requests.exceptions.Timeout as error:
         raise TemporaryError(f"nothing came from {redact(url)} in time") from error
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise TemporaryError(f"{_reason(error)} at {redact(url)}") from error
 
 
@@ -365,7 +370,9 @@ def _explain(response: requests.Response) -> str:
     try:
         fields = json.loads(response.raw.read(4096, decode_content=True))
         text = f"{fields['code']} {fields['message']}"
-    except (OSError, ValueError, LookupError, TypeError, urllib3.exceptions.HTTPError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    except urllib3.exceptions.HTTPError:
         return ""
     return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
 

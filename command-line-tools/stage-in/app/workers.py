@@ -77,8 +77,9 @@ class Workers:
         finally:
             with self._condition:
                 self._busy += 1
-        if self._stopped.is_set():
-            raise Stopped
+            if self._stopped.is_set():
+                # Whatever else has gone wrong meanwhile: nobody may act on it any more.
+                raise Stopped from None
 
     def sleep(self, seconds: float) -> None:
         """Sleep within a task.

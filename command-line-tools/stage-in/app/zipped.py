@@ -67,9 +67,10 @@ class ZippedSource:
         try:
             yield Member(opened.read(path, self._product.id))
         except VerificationError:
-            with self._lock:
-                if opened is self._opened:
-                    self._discard()
+            if opened is self._opened:  # if not, somebody is fetching another already
+                with self._lock:
+                    if opened is self._opened:
+                        self._discard()
             raise
 
     def _open(self) -> "_Opened":
@@ -91,25 +92,41 @@ class ZippedSource:
         self._archive.unlink(missing_ok=True)
 
     def _download(self) -> None:
-        part = self._archive.with_suffix(".part")
-        with self._client.download(self._product.zip_url) as body:
-            if body.length:
-                self._progress.expect(body.length, self._product.zip_url)
-            with writing(part), part.open("wb") as file:
-                for chunk in body:
-                    file.write(chunk)
-            size = part.stat().st_size
-            if body.length is not None and size != body.length:
-                raise VerificationError(
-                    f"expected a zip of {body.length} bytes, found {size} of {self._product.id}"
-                )
-            if not zipfile.is_zipfile(part):
-                raise VerificationError(
-                    f"expected a zip of {self._product.id}, found {size} bytes of "
-                    f"{body.media_type[:60] or 'unknown type'}: {_begin(part)}"
-                )
+        """Fetch the archive; of a cut connection, what has arrived stays for the next try."""
+        part = get_part(self._archive)
+        try:
+            self._receive(part, part.stat().st_size if part.exists() else 0)
+        except VerificationError:
+            part.unlink(missing_ok=True)
+            raise
         with writing(part):
             part.replace(self._archive)
+
+    def _receive(self, part: Path, arrived: int) -> None:
+        with self._client.download(self._product.zip_url, arrived) as body:
+            if body.length:
+                self._progress.expect(body.start + body.length, self._product.zip_url)
+            with writing(part), part.open("r+b" if body.start else "wb") as file:
+                file.seek(body.start)
+                for chunk in body:
+                    file.write(chunk)
+                file.truncate()
+        size = part.stat().st_size
+        if body.length is not None and size != body.start + body.length:
+            raise VerificationError(
+                f"expected {body.start + body.length} bytes of the zip of {self._product.id}, "
+                f"found {size}"
+            )
+        if not zipfile.is_zipfile(part):
+            raise VerificationError(
+                f"expected a zip of {self._product.id}, found {size} bytes of "
+                f"{body.media_type[:60] or 'unknown type'}: {_begin(part)}"
+            )
+
+
+def get_part(archive: Path) -> Path:
+    """Return where an archive is while it is still arriving."""
+    return archive.with_suffix(".part")
 
 
 def _begin(path: Path) -> str:
