@@ -4,7 +4,7 @@ set -eu
 
 rm -rf demo/catalog
 mkdir -p demo
-python -m sandbox --folder demo/products --rate 2 --ready demo/sandbox.env > demo/sandbox.log &
+python -m sandbox --folder demo/products --rate 0.5 --ready demo/sandbox.env > demo/sandbox.log &
 sandbox=$!
 trap 'kill "$sandbox" 2> demo/kill.log || true; rm -f demo/kill.log' EXIT
 
@@ -37,6 +37,10 @@ catalog = pystac.Catalog.from_file("demo/catalog/catalog.json")
 for item in catalog.get_items(recursive=True):
     size = sum(path.stat().st_size for path in Path("demo/catalog").rglob("*") if path.is_file())
     print(f"  item {item.id}\n  {item.datetime:%Y-%m-%d %H:%M} UTC, {size / 1e6:.1f} MB")
+    shown = {"data", "visual", "overview", "thumbnail"}
     for key, asset in item.assets.items():
-        print(f"  {key:20} {','.join(asset.roles or []):18} …/{Path(asset.href).name}")
+        if shown & set(asset.roles or []):
+            print(f"  {key:12} {', '.join(asset.roles):18} …/{Path(asset.href).name}")
+    others = sum(not shown & set(asset.roles or []) for asset in item.assets.values())
+    print(f"  and {others} more: masks, quality reports, metadata")
 END
