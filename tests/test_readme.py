@@ -25,3 +25,13 @@ def test_commands_are_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^    make ([a-z-]+)$", README, re.MULTILINE)) == {"demo", "test"}
     assert {"demo", "test"} <= targets
+
+
+def test_figures_are_those_that_were_measured() -> None:
+    """What the README says of speed is the median of the rounds in the results."""
+    page = (ROOT / "docs/benchmarks.md").read_text()
+    limits = page.partition("## (a)")[2].partition("## (b)")[0]
+    (ours,) = re.findall(r"^\| stage-in, nodes \| ([\d.]+) ", limits, re.MULTILINE)
+    (theirs,) = re.findall(r"^\| requests, .*? \| ([\d.]+) ", limits, re.MULTILINE)
+    text = " ".join(README.split())
+    assert f"takes {float(ours):.1f} s so, and {float(theirs):.1f} s over one connection" in text
