@@ -41,13 +41,6 @@ class Output:
         with writing(self.staging):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._acquire()
-            try:
-                if self.catalog.is_symlink():
-                    self.catalog.unlink()
-                self.catalog.mkdir(exist_ok=True)
-            except OSError:
-                self._clean()
-                raise
         return self
 
     def __exit__(

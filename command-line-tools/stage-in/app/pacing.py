@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from loguru import logger
 
@@ -20,6 +21,21 @@ SETTLED = 5.0  # seconds after which the number of connections is taken for last
 TRIAL = 1.0  # seconds after that in which a refusal means that it was one too many
 LAG_FADES = 0.99  # by each download that succeeds, lest a lag that is over slows all that follows
 STARVED_AFTER = 6  # refusals in a row while nothing of ours is open
+
+
+@dataclass
+class _Place:
+    """A place for one connection.
+
+    Attributes:
+        asked: when it was asked for, by the monotonic clock.
+        lag: what was believed of the lag then, in seconds.
+        granted: whether the platform has granted it.
+    """
+
+    asked: float
+    lag: float
+    granted: bool = False
 
 
 class Pacing:
@@ -68,17 +84,16 @@ class Pacing:
         What it gives is to be called when the download has been granted. A BusyError that passes
         through is a refusal, and tells something about the count.
         """
-        asked, believed = self._enter()
-        granted = threading.Event()
+        place = self._enter()
         try:
-            yield lambda: self._grant(granted)
+            yield lambda: self._grant(place)
         except BusyError as error:
-            self._refuse(error.retry_after, asked, believed)
+            self._refuse(place, error.retry_after)
             raise
         except BaseException:
-            self._leave(granted, well=False)
+            self._leave(place, well=False)
             raise
-        self._leave(granted, well=True)
+        self._leave(place, well=True)
 
     def begin_anew(self) -> None:
         """Send away who waits for a place: from now on another source asks for one.
@@ -91,8 +106,8 @@ class Pacing:
             self._not_before = 0.0
             self._condition.notify_all()
 
-    def _enter(self) -> tuple[float, float]:
-        """Wait for a place; return when it was taken, and the lag that was believed in then."""
+    def _enter(self) -> _Place:
+        """Wait for a place, and take it."""
         with self._condition:
             generation = self._generation
             while (wait := self._get_wait()) > 0:
@@ -100,31 +115,28 @@ class Pacing:
                 if generation != self._generation:
                     raise BusyError("another source is asking now")
             self._open += 1
-            return time.monotonic(), self.lag
+            return _Place(time.monotonic(), self.lag)
 
     def _get_wait(self) -> float:
         """Return how many seconds at least there will be no place."""
         now = time.monotonic()
         if now < self._not_before:
             return self._not_before - now
-        lingering = [end - now for end in self._get_ends() if end > now]
+        lingering = [left for closed in self._closed if (left := closed + self.lag - now) > 0]
         if self._open + len(lingering) < self.limit:
             return 0.0
         return min(lingering, default=1.0)
 
-    def _get_ends(self) -> list[float]:
-        return [closed + self.lag for closed in self._closed]
-
-    def _grant(self, granted: threading.Event) -> None:
+    def _grant(self, place: _Place) -> None:
         with self._condition:
-            granted.set()
+            place.granted = True
             self._granted += 1
 
-    def _leave(self, granted: threading.Event, *, well: bool) -> None:
+    def _leave(self, place: _Place, *, well: bool) -> None:
         with self._condition:
             now = time.monotonic()
             self._open -= 1
-            self._granted -= granted.is_set()
+            self._granted -= place.granted
             self._closed.append(now)
             if well:
                 self._refusals = 0
@@ -136,14 +148,15 @@ class Pacing:
                     logger.debug("Connections at once: {}", self.limit)
             self._condition.notify_all()
 
-    def _refuse(self, retry_after: float | None, asked: float, believed: float) -> None:
+    def _refuse(self, place: _Place, retry_after: float | None) -> None:
         with self._condition:
             now = time.monotonic()
             self._open -= 1
             if not self._open:
                 self._refusals += 1
-            recent = [asked - closed for closed in self._closed if asked - closed < LONGEST_LAG]
-            over = [age for age in recent if age >= believed]
+            ages = [place.asked - closed for closed in self._closed]
+            recent = [age for age in ages if age < LONGEST_LAG]
+            over = [age for age in recent if age >= place.lag]
             # A count that lags explains a refusal if, with it, ours alone fill all places. If not,
             # or if one connection more has just been tried, others hold some.
             tried_more = self._raised and now - self._changed < TRIAL

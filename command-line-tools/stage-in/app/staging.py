@@ -135,11 +135,7 @@ def stage_in(
             if is_published(product, output.path, settings.assets):
                 logger.success("{} is there already, complete: {}", product.id, output.path)
                 return output.path / "catalog.json"
-            archive = output.staging / f"{product.id}.zip"
-            folder = output.catalog / product.id
-            output.keep_only(folder / product.name, [archive, get_part(archive)])
-            sources = _get_sources(product, client, archive, progress, settings)
-            _stage_from(sources, product, folder, client, progress, settings)
+            _stage_into(output, output.catalog / product.id, product, client, progress, settings)
             write_catalog(
                 output.catalog,
                 product,
@@ -172,10 +168,8 @@ def stage_zip(item: "pystac.Item", folder: Path, trust: Trust, credentials: Cred
             check_files(output.path)
             return output.path
         client = _make_client(trust, credentials, progress, settings)
-        archive = output.staging / f"{product.id}.zip"
-        output.keep_only(output.catalog / product.name, [archive, get_part(archive)])
-        sources = _get_sources(product, client, archive, progress, settings)
-        output.publish(_stage_from(sources, product, output.catalog, client, progress, settings))
+        safe = _stage_into(output, output.catalog, product, client, progress, settings)
+        output.publish(safe)
     return output.path
 
 
@@ -355,6 +349,21 @@ def _make_client(
         stall_timeout=min(STALL_TIMEOUT, settings.patience),
         on_bytes=progress.arrived,
     )
+
+
+def _stage_into(
+    output: Output,
+    target: Path,
+    product: Product,
+    client: Client,
+    progress: Progress,
+    settings: Settings,
+) -> Path:
+    """Stage the files of a product into a folder of the staging folder, cleared of all else."""
+    archive = output.staging / f"{product.id}.zip"
+    output.keep_only(target / product.name, [archive, get_part(archive)])
+    sources = _get_sources(product, client, archive, progress, settings)
+    return _stage_from(sources, product, target, client, progress, settings)
 
 
 def _get_sources(

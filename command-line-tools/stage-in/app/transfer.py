@@ -370,9 +370,14 @@ def _explain(response: requests.Response) -> str:
     try:
         fields = json.loads(response.raw.read(4096, decode_content=True))
         text = f"{fields['code']} {fields['message']}"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    except urllib3.exceptions.HTTPError:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+        urllib3.exceptions.HTTPError,
+    ):
         return ""
     return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
 
