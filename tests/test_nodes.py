@@ -9,7 +9,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from app.transfer import CHUNK
+from app.credentials import Credentials
+from app.errors import BusyError, SourceError
+from app.manifest import Entry
+from app.nodes import NodesSource
+from app.pacing import STARVED_AFTER, Pacing
+from app.product import Product
+from app.progress import Progress
+from app.transfer import CHUNK, Client
+from app.trust import Trust
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from tests.conftest import SameTree, StageIn
@@ -71,7 +79,7 @@ def test_refusals_slow_down_and_never_fail(
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
     if limits.connections != 1:  # with one place and a count that may lag, either way is right
         assert "takes over" not in run.log
-    assert len(refusals) < len(platform.log.of("download", "*$value")) / 2
+    assert len(refusals) < sum(path.is_file() for path in new.rglob("*")) / 2
 
 
 def test_where_the_count_lags_a_small_product_comes_sooner_in_one(
@@ -84,12 +92,28 @@ def test_where_the_count_lags_a_small_product_comes_sooner_in_one(
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
 
 
-def test_a_few_bands_are_waited_for(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """No place for some seconds is no reason to fetch the whole product for one band."""
-    platform.faults.add("on=download path=*$value status=429 times=8 after=5")
-    run = stage_in(platform.item_url(new.name), "--assets", "B10", "--patience", "60")
-    assert run.code == 0, run.log
-    assert "takes over" not in run.log
+@pytest.mark.parametrize(
+    ("left", "expected"), [(20_000_000, BusyError), (800_000_000, SourceError)]
+)
+def test_no_place_to_be_had_is_a_reason_to_change_but_for_a_few_bands(
+    platform: Sandbox, new: Path, left: int, expected: type[Exception]
+) -> None:
+    """The whole product is not fetched for one band because of some seconds without a place."""
+    platform.faults.add("on=download status=429")
+    trust = Trust.from_settings(platform.environment["CDSE_TRUSTED_HOSTS"], "")
+    tokens = Credentials(trust, access_token=platform.mint())
+    client = Client(trust, tokens, Pacing(1, longest_wait=0.001))
+    product = Product(new.name, platform.products[1].uuid, platform.download)
+    source = NodesSource(product, client, Progress(), 1)
+    source.expect([Entry("a.jp2", left)], 900_000_000)
+    raised: list[type[Exception]] = []
+    for _ in range(2 * STARVED_AFTER):
+        with pytest.raises((BusyError, SourceError)) as caught, source.open("a.jp2"):
+            pass
+        raised.append(caught.type)
+    assert client.pacing.starved
+    assert set(raised[: STARVED_AFTER - 1]) == {BusyError}
+    assert set(raised[STARVED_AFTER:]) == {expected}
 
 
 def test_another_job_holds_all_places_for_a_while(
