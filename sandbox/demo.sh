@@ -2,7 +2,7 @@
 # Stage a product from a platform on this machine: what `make demo` runs.
 set -eu
 
-rm -rf demo/catalog
+rm -rf demo/catalog demo/sandbox.env # of a former run, whose ports nobody listens at any more
 mkdir -p demo
 python -m sandbox --folder demo/products --rate 0.5 --ready demo/sandbox.env > demo/sandbox.log &
 sandbox=$!
