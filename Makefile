@@ -1,12 +1,14 @@
 # Each target has one line of help: `make` alone lists them.
 PYTHON ?= python3
+ENGINE ?= podman
 TOOL := command-line-tools/stage-in
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow bench lint lock clean
+.PHONY: help demo test test-slow test-runners test-slurm image bench lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +21,15 @@ test: $(VENV)/ready ## Run the fast tests
 
 test-slow: $(VENV)/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
+
+test-runners: $(VENV)/ready ## Run the tests in containers, of the image that `make image` built
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)
+
+test-slurm: $(VENV)/ready ## Run the tests on Slurm
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm --slurm
+
+image: ## Build the image that stage-in.cwl names
+	$(ENGINE) build $(BUILD_OPTIONS) --tag $(IMAGE) .
 
 bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks

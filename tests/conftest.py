@@ -17,6 +17,23 @@ SHARED = ROOT.parent / "shared"
 PIXELS = 192  # of the 10 m rasters: products of half a megabyte
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stage-in")
+    group.addoption("--engine", metavar="NAME", help="container engine of the tests of runners")
+    group.addoption("--slurm", action="store_true", help="run the tests that need Slurm")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what needs more than Python unless it was asked for; then what lacks is a failure."""
+    for marker, asked, how in (
+        ("runner", config.getoption("--engine"), "make test-runners"),
+        ("slurm", config.getoption("--slurm"), "make test-slurm"),
+    ):
+        for item in items:
+            if item.get_closest_marker(marker) and not asked:
+                item.add_marker(pytest.mark.skip(reason=f"run by `{how}`"))
+
+
 @pytest.fixture(scope="session")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SAFE folder of the era of GML masks and MD5."""
