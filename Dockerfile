@@ -1,18 +1,39 @@
-# The image that stage-in.cwl names: `make image` builds it.
+# The image that stage-in.cwl names; `make image` builds it.
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3-venv python3-hatchling
-COPY command-line-tools/stage-in /src
+ && apt-get install --yes --no-install-recommends binutils python3-hatchling python3-venv
 RUN python3 -m venv --system-site-packages /pip \
- && python3 -m venv --without-pip /opt/stage-in \
- && /pip/bin/pip --python /opt/stage-in/bin/python3 install --no-cache-dir \
-      --require-hashes --only-binary :all: --requirement /src/requirements.lock
-RUN /pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel /src \
- && /pip/bin/pip --python /opt/stage-in/bin/python3 install --no-deps /wheel/*.whl
+ && python3 -m venv --without-pip /opt/stage-in
+# Behind a proxy with a certificate of its own: mount its bundle, and say where.
+ARG PIP_CERT
+ENV PIP_PYTHON=/opt/stage-in/bin/python3 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+COPY command-line-tools/stage-in/requirements.lock /src/
+RUN /pip/bin/pip install --require-hashes --only-binary :all: --requirement /src/requirements.lock
+# What wheels bring and no run needs: their tests, what compilers and type checkers read, and the
+# debug symbols of modules that were built without being stripped.
+RUN cd /opt/stage-in/lib/python3*/site-packages \
+ && find . -depth -type d -name tests -exec rm -r {} + \
+ && find . -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|a\)' -delete \
+ && find . -name '*.so' -exec strip --strip-unneeded {} +
+COPY command-line-tools/stage-in /src
+RUN PIP_PYTHON= /pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel /src \
+ && /pip/bin/pip install --no-deps /wheel/*.whl
 
 FROM debian:trixie-slim
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 \
- && rm -rf /var/lib/apt/lists/*
+ && apt-get clean \
+ && rm -rf /var/lib/apt/lists/* /var/log/*
 COPY --from=build /opt/stage-in /opt/stage-in
-ENV PATH=/opt/stage-in/bin:$PATH
+ENV PATH=/opt/stage-in/bin:$PATH LANG=C.UTF-8
+# Runners give a uid of their own; without one, it isn't root. No ENTRYPOINT: a runner's command
+# must be the process.
+USER 65532:65532
+CMD ["stage-in", "--help"]
+ARG VERSION
+ARG REVISION
+LABEL org.opencontainers.image.title="stage-in" \
+      org.opencontainers.image.description="Stages Sentinel-2 Level-1C products from the Copernicus Data Space as verified STAC catalogs" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"

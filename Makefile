@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-runners test-slurm image bench lint lock clean
+.PHONY: help demo test test-slow test-runners test-slurm image sbom bench lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,7 +29,11 @@ test-slurm: $(VENV)/ready ## Run the tests on Slurm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm --slurm
 
 image: ## Build the image that stage-in.cwl names
-	$(ENGINE) build $(BUILD_OPTIONS) --tag $(IMAGE) .
+	$(ENGINE) build $(BUILD_OPTIONS) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
+	  --build-arg REVISION=$$(git describe --always --dirty) --tag $(IMAGE) .
+
+sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.json
+	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/sbom.sh $(ENGINE) $(IMAGE) stage-in.cdx.json
 
 bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
@@ -50,7 +54,7 @@ lock: $(VENV)/ready ## Resolve the versions anew, into both locks and environmen
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo stage-in.cdx.json
 
 $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml
 	@echo "Installing into $(VENV) (once)"

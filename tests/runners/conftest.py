@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import yaml
 from tests.conftest import ROOT
 
 # What an engine needs of our environment, next to PATH.
-ENGINE_SETTINGS = ("CONTAINERS_CONF", "CONTAINER_HOST", "DOCKER_HOST", "XDG_RUNTIME_DIR")
+SETTINGS = ("HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF", "CONTAINER_HOST", "DOCKER_HOST")
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,28 @@ class Engine:
     @property
     def environment(self) -> dict[str, str]:
         """What its commands need, for a process that starts them."""
-        return {name: os.environ[name] for name in ENGINE_SETTINGS if name in os.environ}
+        return {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
-    def __call__(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run a command of the engine to its end."""
-        return subprocess.run(
-            [self.name, *arguments], capture_output=True, text=True, timeout=120
-        )
+        options = {"text": True, **options}
+        return subprocess.run([self.name, *arguments], capture_output=True, timeout=120, **options)
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """What the engine knows of an image or a container."""
-        (found,) = json.loads(self("inspect", name).stdout or "[{}]")
-        return dict(found)
+        """What the engine knows of an image or a container; nothing if it hasn't got it."""
+        found = self("inspect", name)
+        return dict(json.loads(found.stdout)[0]) if found.returncode == 0 else {}
+
+    @contextmanager
+    def container(self, *arguments: str) -> Iterator[str]:
+        """Run a container in the background, by its id, and remove it."""
+        run = self("run", "--detach", *arguments)
+        assert run.returncode == 0, run.stderr
+        container = run.stdout.strip()
+        try:
+            yield container
+        finally:
+            self("rm", "--force", container)
 
 
 @pytest.fixture(scope="session")

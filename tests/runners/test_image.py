@@ -1,13 +1,143 @@
-"""The image by itself."""
+"""The image by itself: what is in it, and that it runs as runners run it."""
+
+import json
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
+from sandbox.server import Sandbox
+from tests.conftest import ROOT, SameTree
 from tests.runners.conftest import Engine
 
 pytestmark = pytest.mark.runner
 
+# As the strictest runner would: nothing to write to but the working directory, nobody's uid.
+STRICT = ("--network", "host", "--read-only", "--user", "12345:0", "--env", "HOME=/")
+IN_TMP = ("--tmpfs", "/tmp:mode=1777", "--workdir", "/tmp")
 
-def test_help(engine: Engine, image: str) -> None:
-    run = engine("run", "--rm", "--read-only", "--user", "12345:0", image, "stage-in", "--help")
+
+def variables(platform: Sandbox) -> list[str]:
+    """Options that tell the tool where the sandbox is."""
+    return [f"--env={name}={value}" for name, value in platform.environment.items()]
+
+
+def test_what_runners_trip_over(engine: Engine, image: str) -> None:
+    config = engine.inspect(image)["Config"]
+    assert not config.get("Entrypoint")
+    assert config["User"].partition(":")[0].isdigit()
+    assert config["User"] != "0"
+    assert {variable.partition("=")[0] for variable in config["Env"]} == {"PATH", "LANG"}
+    assert {
+        label: config["Labels"][f"org.opencontainers.image.{label}"]
+        for label in ("title", "version", "licenses")
+    } == {"title": "stage-in", "version": image.partition(":")[2], "licenses": "Apache-2.0"}
+
+
+def test_size(engine: Engine, image: str) -> None:
+    used = engine("run", "--rm", "--user", "0", image, "du", "-sx", "--block-size=1", "/")
+    assert int(used.stdout.split()[0]) < 400e6
+
+
+def test_help_is_what_it_says_by_itself(engine: Engine, image: str) -> None:
+    run = engine("run", "--rm", image)
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("Usage: stage-in [OPTIONS]")
+
+
+def test_holds_the_tool_and_nothing_to_install_more(engine: Engine, image: str) -> None:
+    look = "for name in pip gcc git curl stage-in; do command -v $name; done"
+    found = engine("run", "--rm", image, "/bin/sh", "-c", look)
+    assert found.stdout.split() == ["/opt/stage-in/bin/stage-in"]
+
+
+def test_every_compiled_module_loads(engine: Engine, image: str) -> None:
+    """They were stripped, which breaks some libraries."""
+    load = (
+        "import ctypes, pathlib\n"
+        "modules = list(pathlib.Path('/opt/stage-in').rglob('*.so'))\n"
+        "for path in modules: ctypes.CDLL(str(path))\n"
+        "print(len(modules))"
+    )
+    run = engine("run", "--rm", *STRICT, image, "python3", "-c", load)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 50
+
+
+def test_stage_under_any_uid(
+    engine: Engine,
+    image: str,
+    platform: Sandbox,
+    new: Path,
+    tmp_path: Path,
+    assert_same_tree: SameTree,
+) -> None:
+    """Under a uid that nobody has, an unwritable HOME and a read-only root."""
+    item = platform.item_url(new.name)
+    command = f"id -u >&2; stage-in --input-item {item} && tar -c catalog"
+    token = f"--env=CDSE_ACCESS_TOKEN={platform.mint()}"
+    run = engine(
+        *("run", "--rm", *STRICT, *IN_TMP, *variables(platform), token),
+        *(image, "/bin/sh", "-c", command),
+        text=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.startswith(b"12345\n")
+    subprocess.run(["tar", "-x", "-C", tmp_path], input=run.stdout, check=True)
+    assert_same_tree(new, tmp_path / "catalog" / new.stem / new.name)
+
+
+def test_no_token(engine: Engine, image: str, platform: Sandbox, new: Path) -> None:
+    run = engine(
+        *("run", "--rm", *STRICT, *IN_TMP, *variables(platform)),
+        *(image, "stage-in", "--input-item", platform.item_url(new.name)),
+    )
+    assert run.returncode == 77
+    assert "CDSE_ACCESS_TOKEN" in run.stderr
+
+
+def test_stops_when_it_is_the_first_process(
+    engine: Engine, image: str, platform: Sandbox, new: Path
+) -> None:
+    """A signal without a handler would not reach process 1, and the engine would kill it."""
+    platform.faults.add("stall=60 on=download")
+    token = f"--env=CDSE_ACCESS_TOKEN={platform.mint()}"
+    with engine.container(
+        *(*STRICT, *IN_TMP, *variables(platform), token),
+        *(image, "stage-in", "--input-item", platform.item_url(new.name)),
+    ) as container:
+        platform.log.wait(lambda exchange: exchange.role == "download", timeout=30)
+        engine("stop", "--time", "20", container)
+        assert engine.inspect(container)["State"]["ExitCode"] == 143
+        assert "Stopped by SIGTERM" in engine("logs", container).stderr
+
+
+def test_bill_of_materials(engine: Engine, image: str, tmp_path: Path) -> None:
+    """It lists what the image's own package managers list."""
+    file = tmp_path / "stage-in.cdx.json"
+    made = subprocess.run(
+        [ROOT / "deploy/sbom.sh", engine.name, image, file], capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    listed = {
+        unquote(component["purl"]).partition("?")[0]
+        for component in json.loads(file.read_text())["components"]
+        if "purl" in component
+    }
+    distributions = (
+        "from importlib.metadata import distributions\n"
+        "for each in distributions(): print(each.name.lower(), each.version)"
+    )
+    python = engine("run", "--rm", image, "python3", "-c", distributions).stdout.splitlines()
+    packages = engine(
+        *("run", "--rm", image, "dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
+    ).stdout.splitlines()
+    wanted = {f"pkg:deb/debian/{line.replace(' ', '@')}" for line in packages}
+    wanted |= {
+        f"pkg:pypi/{line.replace(' ', '@').replace('_', '-')}"
+        for line in python
+        if not line.startswith("stage-in ")
+    }
+    assert len(wanted) > 100
+    assert wanted <= listed

@@ -1,0 +1,62 @@
+"""stage-in.cwl under the reference runner, in the container that it names."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.server import Sandbox
+from tests.conftest import SameTree
+from tests.runners.conftest import Engine
+from tests.test_cwl import CWL, cwltool, stage
+
+pytestmark = pytest.mark.runner
+
+
+def order(platform: Sandbox, **inputs: Any) -> dict[str, Any]:
+    """A job order that hands the tool in its container more variables than the token."""
+    variables = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **platform.environment}
+    requirement = {
+        "class": "EnvVarRequirement",
+        "envDef": [{"envName": name, "envValue": value} for name, value in variables.items()],
+    }
+    return {**inputs, "cwl:requirements": [requirement]}
+
+
+def test_in_its_container(
+    engine: Engine,
+    image: str,
+    platform: Sandbox,
+    tmp_path: Path,
+    new: Path,
+    assert_same_tree: SameTree,
+) -> None:
+    token = platform.mint()
+    item = platform.item_url(new.name)
+    inside, outside, ids = (tmp_path / name for name in ("inside", "outside", "ids"))
+    for folder in (inside, outside, ids):
+        folder.mkdir()
+    params = inside / "params.yml"
+    params.write_text(json.dumps(order(platform, item=item, access_token=token)))
+    run = cwltool(
+        *([f"--{engine.name}"] if engine.name != "docker" else []),
+        *("--custom-net", "host", "--leave-container", "--record-container-id"),
+        *("--cidfile-dir", ids, CWL, params),
+        cwd=inside,
+        **engine.environment,
+    )
+    assert run.returncode == 0, run.stderr
+    (cid,) = ids.iterdir()
+    container = engine.inspect(cid.read_text())
+    engine("rm", "--force", cid.read_text())
+    assert container["Image"].removeprefix("sha256:") == engine.inspect(image)["Id"].removeprefix(
+        "sha256:"
+    )
+    assert container["HostConfig"]["ReadonlyRootfs"]
+    assert int(container["Config"]["User"].partition(":")[0]) > 0
+    assert f"CDSE_ACCESS_TOKEN={token}" in container["Config"]["Env"]
+
+    assert stage(platform, outside, item=item).returncode == 0
+    assert_same_tree(inside / "catalog", outside / "catalog")
+    assert_same_tree(new, inside / "catalog" / new.stem / new.name)
