@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urljoin
 
@@ -25,6 +27,7 @@ from app.errors import (
     RefusedError,
     TemporaryError,
     UnauthorizedError,
+    UsageError,
     VerificationError,
 )
 from app.pacing import Pacing
@@ -274,6 +277,27 @@ class Client:
         raise RefusedError(message)
 
 
+def check_certificates(environment: Mapping[str, str]) -> None:
+    """Check that the certificates which requests is told to trust can be read.
+
+    Raises:
+        UsageError: REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names nothing that holds certificates.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if path := environment.get(name):
+            try:
+                if Path(path).is_dir():
+                    ssl.create_default_context(capath=path)
+                else:
+                    ssl.create_default_context(cafile=path)
+            except OSError as error:
+                raise UsageError(
+                    f"expected certificates in the file that {name} names, found "
+                    f"{error.strerror or error} at {path}: name one that the tool can read, "
+                    "inside of its container if it runs in one"
+                ) from error
+
+
 def post_form(url: str, fields: dict[str, str]) -> dict[str, Any]:
     """Post a form to the token endpoint, and to nobody behind it; return the JSON that it answers.
 
@@ -327,6 +351,16 @@ def _translated(url: str) -> Iterator[None]:
     """Turn what requests raises into an error of ours, in one line that can't hold a secret."""
     try:
         yield
+    except requests.exceptions.InvalidProxyURL as error:
+        raise UsageError(
+            "expected the URL of a proxy in HTTPS_PROXY and HTTP_PROXY, such as "
+            "http://proxy.example:3128, found something else"
+        ) from error
+    except requests.exceptions.ProxyError as error:
+        raise TemporaryError(
+            f"{_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, on the way to "
+            f"{redact(url)}"
+        ) from error
     except (
         requests.exceptions.InvalidURL,
         requests.exceptions.InvalidSchema,
