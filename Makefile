@@ -30,7 +30,7 @@ test-slurm: $(VENV)/ready ## Run the tests on Slurm
 
 image: ## Build the image that stage-in.cwl names
 	$(ENGINE) build $(BUILD_OPTIONS) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
-	  --build-arg REVISION=$$(git describe --always --dirty) --tag $(IMAGE) .
+	  --build-arg REVISION=$$(git describe --always --dirty || echo unknown) --tag $(IMAGE) .
 
 sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.json
 	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/sbom.sh $(ENGINE) $(IMAGE) stage-in.cdx.json
