@@ -69,5 +69,6 @@ $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml
 $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
 	@echo "Installing Calrissian into $(VENV)/calrissian (once)"
 	@$(BIN)/python -m venv $(VENV)/calrissian
-	@$(VENV)/calrissian/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@# The msgpack that it pins has no wheel for Python 3.13, and its C doesn't compile there.
+	@MSGPACK_PUREPYTHON=1 $(VENV)/calrissian/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
