@@ -22,7 +22,7 @@ test: $(VENV)/ready ## Run the fast tests
 test-slow: $(VENV)/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
 
-test-runners: $(VENV)/ready ## Run the tests in containers, of the image that `make image` built
+test-runners: $(VENV)/ready $(VENV)/calrissian/ready ## Run the tests in containers, of the image that `make image` built
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)
 
 test-slurm: $(VENV)/ready ## Run the tests on Slurm
@@ -44,13 +44,15 @@ lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: $(VENV)/ready ## Resolve the versions anew, into both locks and environment.yml
+lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment.yml
 	$(BIN)/pip install --quiet uv
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" $(TOOL)/pyproject.toml -o $(TOOL)/requirements.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group dev -c $(TOOL)/requirements.lock \
 	  $(TOOL)/pyproject.toml -o tests/requirements.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group calrissian -o tests/runners/calrissian.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
@@ -62,4 +64,11 @@ $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL)
+	@touch $@
+
+$(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
+	@echo "Installing Calrissian into $(VENV)/calrissian (once)"
+	@$(BIN)/python -m venv $(VENV)/calrissian
+	@# The msgpack that it pins has no wheel for Python 3.13, and its C doesn't compile there.
+	@MSGPACK_PUREPYTHON=1 $(VENV)/calrissian/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

@@ -1,0 +1,240 @@
+"""deploy/argo: what Argo's own models say of it, and its container, run as Argo would."""
+
+import json
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import yaml
+from hera.workflows import models
+from pydantic import ValidationError
+
+from app.manifest import ASSETS
+from sandbox.server import Sandbox
+from tests.conftest import ROOT, SameTree
+from tests.runners.conftest import Engine
+from tests.runners.pods import Node
+from tests.test_cwl import CWL
+
+DEPLOY = ROOT / "deploy/argo"
+STAC = "https://stac.dataspace.copernicus.eu"
+FILES = sorted(path.name for path in DEPLOY.glob("*.yaml"))
+Document = dict[str, Any]
+
+
+def load(name: str) -> Document:
+    document: Document = yaml.safe_load((DEPLOY / name).read_text())
+    return document
+
+
+def validate(document: Document) -> None:
+    """Hold a document against Argo's model of its kind.
+
+    Raises:
+        ValidationError: a field is unknown, missing, or of another type.
+    """
+    model = getattr(models, document["kind"])
+    model.model_validate(document, extra="forbid")
+
+
+def template() -> Document:
+    """The only template of the WorkflowTemplate."""
+    (found,) = load("stage-in.yaml")["spec"]["templates"]
+    return dict(found)
+
+
+def values(parameters: list[Document]) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in parameters if "value" in one}
+
+
+def retried() -> set[int]:
+    """The exit codes after which Argo tries again."""
+    strategy = template()["retryStrategy"]
+    codes = re.fullmatch(r"asInt\(lastRetry\.exitCode\) in \[(.*)\]", strategy["expression"])
+    assert codes
+    return {int(code) for code in codes[1].split(",")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_valid(name: str) -> None:
+    validate(load(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("stage-in.yaml", "spec.templates.0.retryStrategy.expresion", "true"),
+        ("stage-in.yaml", "spec.templates.0.retryStrategy.backoff.duration", 60),
+        ("stage-in.yaml", "spec.templates.0.container.env.0.valueFrom.secretKeyRef.kay", "x"),
+        ("stage-in.yaml", "spec.templates.0.container.resources.requests.cpu", 1),
+        ("stage-in.yaml", "spec.templates.0.container.readOnlyRootFilesystem", True),
+        ("stage-in.yaml", "spec.templates.0.outputs.artifacts.0.archive.nothing", {}),
+        ("one.yaml", "spec.workflowTemplateRef.template", "stage-in"),
+        ("several.yaml", "spec.templates.0.steps.0", {"name": "no list"}),
+    ],
+)
+def test_what_is_wrong_is_found(name: str, path: str, value: Any) -> None:
+    document = load(name)
+    *way, last = path.split(".")
+    part: Any = document
+    for step in way:
+        part = part[int(step) if step.isdigit() else step]
+    part[int(last) if last.isdigit() else last] = value
+    with pytest.raises(ValidationError):
+        validate(document)
+
+
+def test_what_is_tried_again_is_what_is_temporary() -> None:
+    assert retried() == set(yaml.safe_load(CWL.read_text())["temporaryFailCodes"])
+    assert template()["retryStrategy"]["retryPolicy"] == "Always"
+
+
+def test_the_image_is_that_of_the_tool() -> None:
+    tool = yaml.safe_load(CWL.read_text())
+    assert template()["container"]["image"] == tool["hints"]["DockerRequirement"]["dockerPull"]
+
+
+def test_all_bands_are_staged_by_default() -> None:
+    spec = load("stage-in.yaml")["spec"]
+    defaults = values(spec["arguments"]["parameters"])
+    assert values(spec["templates"][0]["inputs"]["parameters"]) == defaults
+    assert set(defaults["assets"].split(",")) == set(ASSETS.values())
+
+
+def test_names_agree() -> None:
+    """Of the examples and what they refer to."""
+    spec = load("stage-in.yaml")["spec"]
+    inputs = {one["name"] for one in spec["templates"][0]["inputs"]["parameters"]}
+    assert {one["name"] for one in spec["arguments"]["parameters"]} == inputs
+    assert spec["entrypoint"] == spec["templates"][0]["name"]
+    one, several = (load(name)["spec"] for name in ("one.yaml", "several.yaml"))
+    assert one["workflowTemplateRef"] == {"name": load("stage-in.yaml")["metadata"]["name"]}
+    assert {"item"} == {one["name"] for one in one["arguments"]["parameters"]}
+    ((step,),) = several["templates"][0]["steps"]
+    assert step["templateRef"] == {"name": "stage-in", "template": spec["entrypoint"]}
+    assert {"item", "output_dir"} == {one["name"] for one in step["arguments"]["parameters"]}
+    mounted = {one["name"] for one in spec["templates"][0]["container"]["volumeMounts"]}
+    for workflow in (spec, several):
+        claims = {one["metadata"]["name"] for one in workflow["volumeClaimTemplates"]}
+        own = {one["name"] for one in spec["templates"][0]["volumes"]}
+        assert mounted == claims | own
+
+
+def substitute(document: Document, values: Mapping[str, str]) -> Document:
+    """Put values in the place of {{name}}; one without a value is an error, as it is to Argo."""
+
+    def value(match: re.Match[str]) -> str:
+        return json.dumps(values[match[1]])[1:-1]
+
+    found: Document = json.loads(re.sub(r"{{([^}]*)}}", value, json.dumps(document)))
+    return found
+
+
+class Argo:
+    """Runs the template's container in a pod, as Argo makes it, on one and the same volume."""
+
+    def __init__(self, engine: Engine, platform: Sandbox, folder: Path, secret: Document) -> None:
+        self.volume = folder / "volume"
+        self.volume.mkdir()
+        scratch = folder / "scratch"
+        scratch.mkdir()
+        self._node = Node(engine, scratch, {"claim": self.volume}, {"cdse": secret})
+        self._platform = platform
+
+    def __call__(self, *more: str, **parameters: str) -> tuple[CompletedProcess[str], Path]:
+        """Run a pod.
+
+        Args:
+            more: arguments for the command.
+            parameters: those of the template.
+
+        Returns:
+            How it ended, and where Argo would find the artifact.
+        """
+        given = template()
+        defaults = values(given["inputs"]["parameters"])
+        filled = substitute(
+            given,
+            {f"inputs.parameters.{name}": value for name, value in (defaults | parameters).items()},
+        )
+        container = filled["container"]
+        container["args"] += more
+        container["env"] += [
+            {"name": name, "value": value} for name, value in self._platform.environment.items()
+        ]
+        claim = {"name": "work", "persistentVolumeClaim": {"claimName": "claim"}}
+        pod = {
+            "metadata": {"name": f"stage-in-{uuid4().hex}"},
+            "spec": {
+                "containers": [{**container, "name": "main"}],
+                "securityContext": filled["securityContext"],
+                "volumes": [*filled["volumes"], claim],
+            },
+        }
+        run = self._node.engine(*self._node.arguments(pod))
+        (artifact,) = filled["outputs"]["artifacts"]
+        return run, self.volume / Path(artifact["path"]).relative_to("/work")
+
+
+@pytest.mark.runner
+def test_a_retry_goes_on(
+    engine: Engine,
+    image: str,
+    platform: Sandbox,
+    tmp_path: Path,
+    new: Path,
+    assert_same_tree: SameTree,
+) -> None:
+    secret = {"CDSE_USERNAME": "user", "CDSE_PASSWORD": "secret"}
+    argo = Argo(engine, platform, tmp_path, secret)
+    item = platform.item_url(new.name)
+    images = "*.jp2*$value"
+    platform.faults.add("status=503 on=download path=*.jp2* after=6")
+    first, staged = argo("--patience=1", item=item)
+    assert first.returncode in retried(), first.stderr
+    assert not staged.exists()
+    arrived = {x.path for x in platform.log.of("download", images) if x.status == 200}
+    assert len(arrived) == 6
+
+    platform.faults.clear()
+    platform.log.clear()
+    second, staged = argo(item=item)
+    assert second.returncode == 0, second.stderr
+    fetched = {x.path for x in platform.log.of("download", images)}
+    assert fetched
+    assert not fetched & arrived
+    assert_same_tree(new, staged / new.stem / new.name)
+    assert "stage-in:partial" not in (staged / new.stem / f"{new.stem}.json").read_text()
+
+
+@pytest.mark.runner
+def test_without_a_secret(
+    engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path
+) -> None:
+    run, staged = Argo(engine, platform, tmp_path, {})(item=platform.item_url(new.name))
+    assert run.returncode == 77
+    assert "expected a token, found none" in run.stderr
+    assert run.returncode not in retried()
+    assert not staged.exists()
+
+
+@pytest.mark.runner
+def test_several(
+    engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path, old: Path
+) -> None:
+    secret = {"CDSE_REFRESH_TOKEN": platform.mint_refresh()}
+    argo = Argo(engine, platform, tmp_path, secret)
+    ((step,),) = load("several.yaml")["spec"]["templates"][0]["steps"]
+    for name in (new.stem, old.stem):
+        given = substitute(deepcopy(step["arguments"]), {"item": name})
+        parameters = values(given["parameters"])
+        parameters["item"] = parameters["item"].replace(STAC, platform.stac)
+        run, staged = argo("--assets=B01", **parameters)
+        assert run.returncode == 0, run.stderr
+        assert staged == argo.volume / name
+        assert (staged / "catalog.json").is_file()
