@@ -22,10 +22,10 @@ test: $(VENV)/ready ## Run the fast tests
 test-slow: $(VENV)/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
 
-test-runners: $(VENV)/ready ## Run the tests in containers, of the image that `make image` built
+test-runners: $(VENV)/ready $(VENV)/toil/ready ## Run the tests in containers, of the image that `make image` built
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)
 
-test-slurm: $(VENV)/ready ## Run the tests on Slurm
+test-slurm: $(VENV)/ready $(VENV)/toil/ready ## Run the tests on Slurm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm --slurm
 
 image: ## Build the image that stage-in.cwl names
@@ -44,13 +44,15 @@ lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: $(VENV)/ready ## Resolve the versions anew, into both locks and environment.yml
+lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment.yml
 	$(BIN)/pip install --quiet uv
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" $(TOOL)/pyproject.toml -o $(TOOL)/requirements.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group dev -c $(TOOL)/requirements.lock \
 	  $(TOOL)/pyproject.toml -o tests/requirements.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
@@ -62,4 +64,10 @@ $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL)
+	@touch $@
+
+$(VENV)/toil/ready: tests/runners/toil.lock | $(VENV)/ready
+	@echo "Installing Toil into $(VENV)/toil (once)"
+	@$(BIN)/python -m venv $(VENV)/toil
+	@$(VENV)/toil/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
