@@ -1,5 +1,7 @@
 """stage-in.cwl under Toil, on one machine."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,23 +30,38 @@ def absent(platform: Sandbox, new: Path) -> str:
     return platform.item_url(new.name).replace("2024", "2023")
 
 
+@pytest.fixture
+def bare(tmp_path: Path, new: Path) -> Path:
+    """A product with two empty folders, as some are: HTML and rep_info."""
+    safe = tmp_path / "bare" / new.name
+    shutil.copytree(new, safe)
+    for path in (safe / "HTML").iterdir():
+        path.unlink()
+    manifest = safe / "manifest.safe"
+    lines = manifest.read_text()
+    for tag in ("dataObject", "xfdu:contentUnit"):
+        lines = re.sub(rf'\s*<{tag} ID="HTML_.*?</{tag}>', "", lines, flags=re.DOTALL)
+    manifest.write_text(lines)
+    return safe
+
+
 def test_in_its_container(
     engine: Engine,
     in_container: list[str],
-    platform: Sandbox,
+    bare: Path,
     tmp_path: Path,
-    new: Path,
     assert_same_tree: SameTree,
 ) -> None:
-    item = platform.item_url(new.name)
-    order = write_order(tmp_path, platform.environment, item=item, access_token=platform.mint())
-    run = toil(*in_container, CWL, order, cwd=tmp_path, **engine.environment)
-    assert run.returncode == 0, run.stderr
     outside = tmp_path / "outside"
     outside.mkdir()
-    assert stage(platform, outside, item=item).returncode == 0
+    with Sandbox([bare]) as platform:
+        inputs = {"item": platform.item_url(bare.name), "access_token": platform.mint()}
+        order = write_order(tmp_path, platform.environment, **inputs)
+        run = toil(*in_container, CWL, order, cwd=tmp_path, **engine.environment)
+        assert run.returncode == 0, run.stderr
+        assert stage(platform, outside, **inputs).returncode == 0
     assert_same_tree(tmp_path / "out/catalog", outside / "catalog")
-    assert_same_tree(new, tmp_path / "out/catalog" / new.stem / new.name)
+    assert_same_tree(bare, tmp_path / "out/catalog" / bare.stem / bare.name)
 
 
 def test_a_secret(
