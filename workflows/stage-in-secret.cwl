@@ -3,11 +3,11 @@ class: Workflow
 id: stage-in-secret
 label: Stage a Sentinel-2 Level-1C product, the token being a secret
 doc: >-
-  Runs stage-in.cwl, and tells cwltool and Toil that the token is a secret: cwltool then keeps it out
-  of its log and out of what --provenance writes, which it can't where stage-in.cwl is run by itself.
-  The hint counts in the outermost workflow only: one of your own around stage-in.cwl must have it
-  too. Not for Calrissian, which hands the tool a placeholder in place of a secret: run stage-in.cwl
-  there.
+  Runs stage-in.cwl, and tells cwltool and Toil that the token is a secret, which keeps it out of
+  their logs and out of what cwltool --provenance writes; stage-in.cwl by itself can not. Toil has
+  it in its job store nevertheless, until the run has succeeded. The hint counts in the outermost
+  workflow only: one of your own around stage-in.cwl must have it too. Not for Calrissian, which
+  hands the tool a placeholder in place of a secret: run stage-in.cwl there.
 
 $namespaces:
   cwltool: http://commonwl.org/cwltool#
