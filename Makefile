@@ -22,10 +22,10 @@ test: $(VENV)/ready ## Run the fast tests
 test-slow: $(VENV)/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
 
-test-runners: $(VENV)/ready $(VENV)/calrissian/ready ## Run the tests in containers, of the image that `make image` built
+test-runners: $(VENV)/ready $(VENV)/calrissian/ready $(VENV)/toil/ready ## Run the tests in containers, of the image that `make image` built
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)
 
-test-slurm: $(VENV)/ready ## Run the tests on Slurm
+test-slurm: $(VENV)/ready $(VENV)/toil/ready ## Run the tests on Slurm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm --slurm
 
 image: ## Build the image that stage-in.cwl names
@@ -53,6 +53,8 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	  $(TOOL)/pyproject.toml -o tests/requirements.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group calrissian -o tests/runners/calrissian.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
@@ -71,4 +73,10 @@ $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
 	@$(BIN)/python -m venv $(VENV)/calrissian
 	@# The msgpack that it pins has no wheel for Python 3.13, and its C doesn't compile there.
 	@MSGPACK_PUREPYTHON=1 $(VENV)/calrissian/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/toil/ready: tests/runners/toil.lock | $(VENV)/ready
+	@echo "Installing Toil into $(VENV)/toil (once)"
+	@$(BIN)/python -m venv $(VENV)/toil
+	@$(VENV)/toil/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

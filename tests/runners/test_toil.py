@@ -1,0 +1,133 @@
+"""stage-in.cwl under Toil, on one machine."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox
+from tests.conftest import SameTree
+from tests.runners.conftest import Engine
+from tests.runners.orders import write_order
+from tests.runners.toil import toil
+from tests.test_cwl import CWL, stage
+from tests.test_secret import SECRET, find
+
+pytestmark = pytest.mark.runner
+
+
+@pytest.fixture
+def in_container(engine: Engine, image: str) -> list[str]:
+    """Options by which Toil runs the image."""
+    assert image
+    return [*([f"--{engine.name}"] if engine.name != "docker" else []), "--custom-net", "host"]
+
+
+@pytest.fixture
+def absent(platform: Sandbox, new: Path) -> str:
+    """The URL of an item that isn't there."""
+    return platform.item_url(new.name).replace("2024", "2023")
+
+
+@pytest.fixture
+def bare(tmp_path: Path, new: Path) -> Path:
+    """A product with two empty folders, as some are: HTML and rep_info."""
+    safe = tmp_path / "bare" / new.name
+    shutil.copytree(new, safe)
+    for path in (safe / "HTML").iterdir():
+        path.unlink()
+    manifest = safe / "manifest.safe"
+    lines = manifest.read_text()
+    for tag in ("dataObject", "xfdu:contentUnit"):
+        lines = re.sub(rf'\s*<{tag} ID="HTML_.*?</{tag}>', "", lines, flags=re.DOTALL)
+    manifest.write_text(lines)
+    return safe
+
+
+def test_in_its_container(
+    engine: Engine,
+    in_container: list[str],
+    bare: Path,
+    tmp_path: Path,
+    assert_same_tree: SameTree,
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with Sandbox([bare]) as platform:
+        inputs = {"item": platform.item_url(bare.name), "access_token": platform.mint()}
+        order = write_order(tmp_path, platform.environment, **inputs)
+        run = toil(*in_container, CWL, order, cwd=tmp_path, **engine.environment)
+        assert run.returncode == 0, run.stderr
+        assert stage(platform, outside, **inputs).returncode == 0
+    assert_same_tree(tmp_path / "out/catalog", outside / "catalog")
+    assert_same_tree(bare, tmp_path / "out/catalog" / bare.stem / bare.name)
+
+
+def test_a_secret(
+    engine: Engine, in_container: list[str], platform: Sandbox, tmp_path: Path, new: Path
+) -> None:
+    """Where all went well nothing of it is left but the job order."""
+    token = platform.mint()
+    item = platform.item_url(new.name)
+    order = write_order(tmp_path, platform.environment, item=item, access_token=token)
+    run = toil(*in_container, SECRET, order, cwd=tmp_path, **engine.environment)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out/catalog/catalog.json").is_file()
+    assert token not in run.stdout + run.stderr
+    assert find(token, tmp_path) == {Path(order.name)}
+
+
+@pytest.mark.parametrize(
+    ("document", "told"), [(SECRET, False), (CWL, True)], ids=["secret", "plain"]
+)
+def test_the_log_of_a_failure(
+    engine: Engine,
+    in_container: list[str],
+    platform: Sandbox,
+    tmp_path: Path,
+    absent: str,
+    document: Path,
+    told: bool,
+) -> None:
+    """It holds the command that started the container. The job store is kept, with the token."""
+    token = platform.mint()
+    order = write_order(tmp_path, platform.environment, item=absent, access_token=token)
+    options = [*in_container, "--retryCount", "0"]
+    run = toil(*options, document, order, cwd=tmp_path, **engine.environment)
+    assert run.returncode == 1
+    assert "exited with status: 66" in run.stderr
+    assert f"status 404 from {absent}" in run.stderr
+    assert (token in run.stderr) is told
+    assert find(token, tmp_path / "jobs")
+
+
+def test_the_job_store_may_be_removed_after_a_failure(
+    platform: Sandbox, tmp_path: Path, absent: str
+) -> None:
+    token = platform.mint()
+    order = write_order(tmp_path, platform.environment, item=absent, access_token=token)
+    options = ["--no-container", "--clean", "always", "--retryCount", "0"]
+    run = toil(*options, SECRET, order, cwd=tmp_path)
+    assert run.returncode == 1
+    assert "exited with status: 66" in run.stderr
+    assert find(token, tmp_path) == {Path(order.name)}
+
+
+def test_no_token(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    order = write_order(tmp_path, platform.environment, item=platform.item_url(new.name))
+    run = toil("--no-container", "--retryCount", "0", CWL, order, cwd=tmp_path)
+    assert run.returncode == 1
+    assert "exited with status: 77" in run.stderr
+    assert "CDSE_ACCESS_TOKEN" in run.stderr
+
+
+def test_retries(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    """Toil tries again whatever the exit code was: here for an item that is there late."""
+    platform.faults.add("status=404 on=stac times=3")
+    item = platform.item_url(new.name)
+    order = write_order(tmp_path, platform.environment, item=item, access_token=platform.mint())
+    run = toil("--no-container", "--retryCount", "1", CWL, order, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("exited with status: 66") == 1
+    assert (tmp_path / "out/catalog/catalog.json").is_file()
