@@ -1,27 +1,16 @@
 """stage-in.cwl under the reference runner, in the container that it names."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sandbox.server import Sandbox
 from tests.conftest import SameTree
 from tests.runners.conftest import Engine
+from tests.runners.orders import write_order
 from tests.test_cwl import CWL, cwltool, stage
 
 pytestmark = pytest.mark.runner
-
-
-def order(platform: Sandbox, **inputs: Any) -> dict[str, Any]:
-    """A job order that hands the tool in its container more variables than the token."""
-    variables = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **platform.environment}
-    requirement = {
-        "class": "EnvVarRequirement",
-        "envDef": [{"envName": name, "envValue": value} for name, value in variables.items()],
-    }
-    return {**inputs, "cwl:requirements": [requirement]}
 
 
 def test_in_its_container(
@@ -37,12 +26,11 @@ def test_in_its_container(
     inside, outside, ids = (tmp_path / name for name in ("inside", "outside", "ids"))
     for folder in (inside, outside, ids):
         folder.mkdir()
-    params = inside / "params.yml"
-    params.write_text(json.dumps(order(platform, item=item, access_token=token)))
+    order = write_order(inside, platform.environment, item=item, access_token=token)
     run = cwltool(
         *([f"--{engine.name}"] if engine.name != "docker" else []),
         *("--custom-net", "host", "--leave-container", "--record-container-id"),
-        *("--cidfile-dir", ids, CWL, params),
+        *("--cidfile-dir", ids, CWL, order),
         cwd=inside,
         **engine.environment,
     )
