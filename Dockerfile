@@ -7,17 +7,17 @@ RUN python3 -m venv --system-site-packages /pip \
 # Behind a proxy with a certificate of its own: mount its bundle, and say where.
 ARG PIP_CERT
 ENV PIP_PYTHON=/opt/stage-in/bin/python3 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY command-line-tools/stage-in/requirements.lock /src/
-RUN /pip/bin/pip install --require-hashes --only-binary :all: --requirement /src/requirements.lock
+COPY command-line-tools/stage-in/requirements.lock /
+RUN /pip/bin/pip install --require-hashes --only-binary :all: --requirement /requirements.lock
 # What wheels bring and no run needs: their tests, what compilers and type checkers read, and the
 # debug symbols of modules that were built without being stripped.
 RUN cd /opt/stage-in/lib/python3*/site-packages \
  && find . -depth -type d -name tests -exec rm -r {} + \
  && find . -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|a\)' -delete \
  && find . -name '*.so' -exec strip --strip-unneeded {} +
-COPY command-line-tools/stage-in /src
-RUN PIP_PYTHON= /pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel /src \
- && /pip/bin/pip install --no-deps /wheel/*.whl
+COPY command-line-tools /src
+RUN PIP_PYTHON= /pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src/* \
+ && /pip/bin/pip install --no-deps /wheels/*.whl
 
 FROM debian:trixie-slim
 RUN apt-get update \

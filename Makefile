@@ -2,19 +2,23 @@
 PYTHON ?= python3
 ENGINE ?= podman
 TOOL := command-line-tools/stage-in
+CLASSIFY := command-line-tools/classify
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-runners test-slurm image sbom bench lint lock clean
+.PHONY: help demo demo-classification test test-slow test-runners test-slurm image sbom bench lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(VENV)/ready ## Stage a product from a platform on this machine, through cwltool
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sandbox/demo.sh
+
+demo-classification: $(VENV)/ready ## Stage a product and classify its tiles, through cwltool; draws docs/classification.png
+	@PATH="$(CURDIR)/$(BIN):$$PATH" workflows/demo.sh
 
 test: $(VENV)/ready ## Run the fast tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 -m "not slow"
@@ -60,12 +64,12 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 clean: ## Remove what the other targets have made
 	rm -rf $(VENV) demo stage-in.cdx.json
 
-$(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml
+$(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
 	@echo "Installing into $(VENV) (once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL) --editable $(CLASSIFY)
 	@touch $@
 
 $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready

@@ -2,18 +2,10 @@
 # Stage a product from a platform on this machine: what `make demo` runs.
 set -eu
 
-rm -rf demo/catalog demo/sandbox.env # of a former run, whose ports nobody listens at any more
-mkdir -p demo
-python -m sandbox --folder demo/products --rate 0.5 --ready demo/sandbox.env > demo/sandbox.log &
-sandbox=$!
-trap 'kill "$sandbox" 2> demo/kill.log || true; rm -f demo/kill.log' EXIT
+. sandbox/serve.sh
 
-echo "Starting a Copernicus Data Space on 127.0.0.1 (its log: demo/sandbox.log)"
-until [ -e demo/sandbox.env ]; do
-  kill -0 "$sandbox" || exit 1
-  sleep 0.1
-done
-. demo/sandbox.env
+rm -rf demo/catalog # of a former run
+serve demo --rate 0.5
 
 # What holds a token is for the user's eyes only.
 umask 077

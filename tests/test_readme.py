@@ -23,8 +23,8 @@ def test_trusted_hosts() -> None:
 
 def test_commands_are_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"^    make ([a-z-]+)$", README, re.MULTILINE)) == {"demo", "test"}
-    assert {"demo", "test"} <= targets
+    named = set(re.findall(r"^    make ([a-z-]+)$", README, re.MULTILINE))
+    assert {"demo", "test"} <= named <= targets
 
 
 def test_figures_are_those_that_were_measured() -> None:

@@ -1,0 +1,81 @@
+"""Workflows that embed stage-in.cwl, each step in its container."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from sandbox.limits import Limits
+from sandbox.product import NEW
+from sandbox.server import Sandbox
+from tests.conftest import ROOT, SameTree
+from tests.runners.conftest import Engine
+from tests.runners.orders import write_order
+from tests.test_classification import assert_covers, read_covers
+from tests.test_cwl import cwltool
+from tests.test_many import assert_staged, make_order, make_third
+
+pytestmark = pytest.mark.runner
+
+
+def run(
+    engine: Engine, platform: Sandbox, folder: Path, workflow: str, *options: str, **inputs: Any
+) -> CompletedProcess[str]:
+    """Run a workflow of ours in the image."""
+    return cwltool(
+        *([f"--{engine.name}"] if engine.name != "docker" else []),
+        *("--custom-net", "host", "--outdir", folder / "out", *options),
+        *(ROOT / "workflows" / workflow, write_order(folder, platform.environment, **inputs)),
+        cwd=folder,
+        **engine.environment,
+    )
+
+
+@pytest.fixture
+def products(tmp_path: Path, old: Path, new: Path) -> list[Path]:
+    return [old, new, make_third(tmp_path)]
+
+
+@pytest.fixture
+def crowd(products: list[Path]) -> Iterator[Sandbox]:
+    """The platform with three products, and its limit, which jobs side by side share."""
+    with Sandbox(products, limits=Limits(connections=4)) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("options", [[], ["--parallel"]], ids=["serial", "parallel"])
+def test_many(
+    engine: Engine,
+    image: str,
+    crowd: Sandbox,
+    products: list[Path],
+    tmp_path: Path,
+    options: list[str],
+    assert_same_tree: SameTree,
+) -> None:
+    ran = run(engine, crowd, tmp_path, "stage-in-many.cwl", *options, **make_order(crowd))
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count(f"    {image} \\") == len(products)
+    assert_staged(tmp_path / "out", products, assert_same_tree)
+
+
+def test_tutorial(engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    inputs = {"item": platform.item_url(new.name), "access_token": platform.mint()}
+    ran = run(engine, platform, tmp_path, "tutorial.cwl", **inputs)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count(f"    {image} \\") == 2
+    assert len(json.loads((tmp_path / "out/bands.json").read_text())["bands"]) == 13
+
+
+def test_tiles(engine: Engine, image: str, tmp_path: Path, large: Path) -> None:
+    with Sandbox([large]) as platform:
+        inputs = {"item": platform.item_url(large.name), "access_token": platform.mint()}
+        ran = run(engine, platform, tmp_path, "tile-classification.cwl", **inputs)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count(f"    {image} \\") == 2
+    covers, _ = read_covers(tmp_path / "out/landcover")
+    assert_covers(covers, replace(NEW, pixels=1098))

@@ -1,0 +1,182 @@
+"""What follows a stage-in: workflows that embed it, and the land cover of tiles."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from pystac.extensions.classification import ClassificationExtension
+
+import classify
+from sandbox.field import Field, LandCover
+from sandbox.product import NEW, make_product
+from sandbox.recipe import Recipe
+from sandbox.server import Sandbox
+from tests.conftest import ROOT
+from tests.test_cwl import cwltool
+
+WORKFLOWS = ROOT / "workflows"
+TILE = 640.0  # metres
+# Of all resolutions; uncommon scale and offsets; the lower right beyond the edge of the swath.
+UNCOMMON = replace(
+    NEW,
+    quantification=8000,
+    offsets=tuple(-1000 + 70 * number for number in range(13)),
+    nodata=True,
+    pixels=1152,
+)
+
+
+def run(
+    platform: Sandbox, folder: Path, workflow: str, item: str, **inputs: object
+) -> CompletedProcess[str]:
+    """Run a workflow of ours without a container."""
+    params = folder / "params.yml"
+    params.write_text(json.dumps({"item": item, "access_token": platform.mint(), **inputs}))
+    return cwltool(
+        *("--no-container", "--preserve-environment", "CDSE_TRUSTED_HOSTS"),
+        *("--outdir", folder / "out", WORKFLOWS / workflow, params),
+        cwd=folder,
+        **platform.environment,
+    )
+
+
+def read_covers(catalog: Path) -> tuple[np.ndarray, rasterio.Affine]:
+    """The classes of tiles, and where they are."""
+    item = next(pystac.Catalog.from_file(str(catalog / "catalog.json")).get_items())
+    with rasterio.open(item.assets["landcover"].get_absolute_href()) as raster:
+        return raster.read(1), raster.transform
+
+
+def expect_covers(field: Field, shape: tuple[int, int]) -> np.ndarray:
+    """What the field has at the middles of tiles: a patch is three by three of them."""
+    rows, columns = (np.arange(length) + 0.5 for length in shape)
+    return field.land_cover(field.ulx + columns * TILE, field.uly - rows[:, None] * TILE)
+
+
+def assert_covers(found: np.ndarray, recipe: Recipe) -> None:
+    """Each tile has the class of its place; which of those on the swath's edge is open."""
+    expected = expect_covers(recipe.field, found.shape)
+    edge = np.zeros(found.shape, bool)
+    if recipe.nodata:
+        rows, columns = np.indices(found.shape) * TILE
+        ends = recipe.field.swath - 0.2 * rows  # metres to the east, at the tile's upper edge
+        edge = (columns < ends) & (ends - 0.2 * TILE < columns + TILE)
+        assert (expected == LandCover.NODATA).any()
+        assert edge.sum() < found.size / 8
+    assert (np.where(edge, 0, found) == np.where(edge, 0, expected)).all()
+    assert set(np.unique(expected)) >= set(LandCover) - {LandCover.NODATA}
+
+
+@pytest.fixture(params=["large", "uncommon"])
+def product(
+    request: pytest.FixtureRequest, large: Path, tmp_path: Path
+) -> Iterator[tuple[Path, Recipe]]:
+    """A product with all land covers, and how it was made."""
+    if request.param == "large":
+        yield large, replace(NEW, pixels=1098)
+    else:
+        yield make_product(tmp_path, UNCOMMON), UNCOMMON
+
+
+def test_classes_are_those_of_the_field() -> None:
+    assert {cover.name: cover.value for cover in classify.LandCover} == {
+        cover.name: cover.value for cover in LandCover
+    }
+    assert len(set(classify.COLOURS.values())) == len(classify.LandCover)
+
+
+def test_tutorial(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    """A step that was written for the tutorial's stage-in reads what ours leaves."""
+    ran = run(platform, tmp_path, "tutorial.cwl", platform.item_url(new.name))
+    assert ran.returncode == 0, ran.stderr
+    summary = json.loads((tmp_path / "out/bands.json").read_text())
+    assert summary["item"] == new.stem
+    shapes = {name: band["shape"] for name, band in summary["bands"].items()}
+    assert len(shapes) == 13
+    assert [shapes[name] for name in ("B02", "B11", "B10")] == [[192] * 2, [96] * 2, [32] * 2]
+    # The corner of the product is a patch of vegetation.
+    means = {name: band["mean"] for name, band in summary["bands"].items()}
+    assert means["B08"] > 2 * means["B04"]
+
+
+@pytest.mark.slow
+def test_tiles(product: tuple[Path, Recipe], tmp_path: Path) -> None:
+    safe, recipe = product
+    with Sandbox([safe]) as platform:
+        item = platform.item_url(safe.name)
+        ran = run(platform, tmp_path, "tile-classification.cwl", item)
+        asked = {entry.path for entry in platform.log.of("download", "*.jp2*")}
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout).keys() == {"classified", "staged"}
+    assert not [path for path in asked if "_B12.jp2" in path], "a band that isn't needed"
+
+    covers, transform = read_covers(tmp_path / "out/landcover")
+    assert covers.shape == (-(-recipe.pixels // 64),) * 2
+    assert transform[:6] == (TILE, 0, recipe.place.ulx, 0, -TILE, recipe.place.uly)
+    assert_covers(covers, recipe)
+
+
+@pytest.mark.slow
+def test_item(large: Path, tmp_path: Path) -> None:
+    with Sandbox([large]) as platform:
+        url = platform.item_url(large.name)
+        ran = run(platform, tmp_path, "tile-classification.cwl", url)
+    assert ran.returncode == 0, ran.stderr
+    catalog = pystac.Catalog.from_file(str(tmp_path / "out/landcover/catalog.json"))
+    (item,) = catalog.get_items()
+    (source,) = pystac.Catalog.from_file(str(tmp_path / "out/catalog/catalog.json")).get_items()
+    assert (item.geometry, item.bbox, item.datetime) == (
+        source.geometry,
+        source.bbox,
+        source.datetime,
+    )
+    assert item.get_single_link("derived_from").href == url
+    asset = item.assets["landcover"]
+    assert asset.media_type == pystac.MediaType.COG
+    assert asset.roles == ["data"]
+    classes = ClassificationExtension.ext(asset).classes
+    with rasterio.open(asset.get_absolute_href()) as raster:
+        assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert raster.nodata == 0
+        assert [asset.extra_fields["proj:code"], asset.extra_fields["proj:shape"]] == [
+            raster.crs.to_string(),
+            list(raster.shape),
+        ]
+        colours = {
+            value: bytes(colour[:3]).hex().upper()
+            for value, colour in raster.colormap(1).items()
+            if value in set(LandCover)
+        }
+    assert {one.value: one.color_hint for one in classes} == colours
+    assert {one.value: one.name for one in classes} == {
+        cover.value: cover.name.lower() for cover in LandCover
+    }
+
+
+@pytest.mark.slow
+def test_a_band_is_missing(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    item = platform.item_url(new.name)
+    assets = ["B02", "B03", "B04", "B08", "B11"]
+    ran = run(platform, tmp_path, "tile-classification.cwl", item, assets=assets)
+    assert ran.returncode == 1
+    assert "found no cirrus: stage them, too" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("valid", "mean"), [(64 * 64, 7.0), (32 * 64, 7.0), (31 * 64, None), (0, None)]
+)
+def test_tiles_without_data(valid: int, mean: float | None) -> None:
+    """Half of a tile must be valid for a mean; at the edge, half of what there is."""
+    numbers = np.zeros(64 * 64, np.uint16)
+    numbers[:valid] = 7
+    (found, beside) = classify._average(
+        np.hstack([numbers.reshape(64, 64), np.full((64, 3), 9, np.uint16)]), 0
+    )[0]
+    assert beside == 9.0
+    assert found == mean if mean is not None else np.isnan(found)
