@@ -19,9 +19,9 @@ requirements:
       CDSE_ACCESS_TOKEN: $(inputs.access_token)
   ResourceRequirement:
     coresMin: 1
-    coresMax: 2
-    ramMin: 1024
-    ramMax: 2048
+    coresMax: 1
+    ramMin: 512
+    ramMax: 1024
     outdirMin: 2048
     tmpdirMin: 256
 

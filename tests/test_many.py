@@ -86,3 +86,5 @@ def test_scatter(
     staged = json.loads(run.stdout)["staged"]
     assert [folder["basename"] for folder in staged] == NAMES
     assert_staged(tmp_path / "out", products, assert_same_tree)
+    refused = [entry for entry in platform.log.of("download") if entry.status == 429]
+    assert bool(refused) is bool(options), "jobs side by side want more than is granted"

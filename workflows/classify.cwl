@@ -11,7 +11,7 @@ baseCommand: classify
 requirements:
   ResourceRequirement:
     coresMin: 1
-    coresMax: 2
+    coresMax: 1
     ramMin: 1024
     ramMax: 2048
     outdirMin: 256
