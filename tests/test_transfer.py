@@ -1,11 +1,14 @@
 """What the environment says of the way to the platform: certificates and proxies."""
 
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import certifi
 import pytest
 
 from sandbox.server import Sandbox
@@ -70,11 +73,19 @@ def test_no_proxy_there(stage_in: StageIn, platform: Sandbox, new: Path) -> None
     assert "hidden" not in run.log
 
 
-def test_no_url_of_a_proxy(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    run = stage_in(platform.item_url(new.name), HTTP_PROXY="http:///hidden")
+@pytest.mark.parametrize(
+    "url",
+    ["http:///hidden", "http://user:hid/den@127.0.0.1:1", "socks5://hidden:1", "http://[hidden"],
+)
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+def test_no_url_of_a_proxy(
+    stage_in: StageIn, platform: Sandbox, new: Path, name: str, url: str
+) -> None:
+    run = stage_in(platform.item_url(new.name), **{name: url})
     assert run.code == 2
-    assert "HTTP_PROXY" in run.reason
-    assert "hidden" not in run.log
+    assert f"expected the URL of a proxy in {name}" in run.reason
+    assert "hid" not in run.log
+    assert len(platform.log) == 0
 
 
 @pytest.mark.parametrize("content", [None, "no certificate\n"], ids=["missing", "junk"])
@@ -91,3 +102,25 @@ def test_no_certificates(
     assert name in run.reason
     assert str(bundle) in run.reason
     assert len(platform.log) == 0
+
+
+def test_certificates_that_are_not_used(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    """The second of the two variables has no say where the first is set."""
+    good = certifi.where()
+    run = stage_in(
+        platform.item_url(new.name), REQUESTS_CA_BUNDLE=good, CURL_CA_BUNDLE="/no/such/file"
+    )
+    assert run.code == 0, run.log
+
+
+def test_log_in_without_certificates(platform: Sandbox) -> None:
+    run = subprocess.run(
+        [Path(sys.executable).with_name("cdse-token")],
+        env={**platform.environment, "REQUESTS_CA_BUNDLE": "/no/such/file"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("cdse-token: expected certificates")
+    assert run.stderr.count("\n") == 1

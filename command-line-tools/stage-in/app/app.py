@@ -114,10 +114,10 @@ def main(
     try:
         from app.credentials import Credentials
         from app.staging import Settings, stage_in
-        from app.transfer import check_certificates
+        from app.transfer import check_environment
 
         trust = _read_trust()
-        check_certificates(os.environ)
+        check_environment(os.environ)
         credentials = Credentials.from_environment(os.environ, trust)
         bar = sys.stderr.isatty() and not quiet
         settings = Settings(assets, transport, connections, patience, not no_verify, bar)

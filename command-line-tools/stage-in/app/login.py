@@ -23,10 +23,12 @@ def main(username: str | None, refresh: bool) -> None:
     from loguru import logger
 
     from app.credentials import read_secret, request_tokens
+    from app.transfer import check_environment
     from app.trust import Trust
 
     logger.disable("app")
     try:
+        check_environment(os.environ)
         trust = Trust.from_settings("", os.environ.get("CDSE_IDENTITY_URL", ""))
         username = username or click.prompt("User", err=True)
         password = read_secret(os.environ, "CDSE_PASSWORD")

@@ -277,25 +277,48 @@ class Client:
         raise RefusedError(message)
 
 
-def check_certificates(environment: Mapping[str, str]) -> None:
-    """Check that the certificates which requests is told to trust can be read.
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Check the certificates and the proxies that requests takes from the environment.
 
     Raises:
-        UsageError: REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names nothing that holds certificates.
+        UsageError: a variable names no file of certificates, or no proxy.
     """
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if path := environment.get(name):
-            try:
-                if Path(path).is_dir():
-                    ssl.create_default_context(capath=path)
-                else:
-                    ssl.create_default_context(cafile=path)
-            except OSError as error:
-                raise UsageError(
-                    f"expected certificates in the file that {name} names, found "
-                    f"{error.strerror or error} at {path}: name one that the tool can read, "
-                    "inside of its container if it runs in one"
-                ) from error
+            _check_certificates(name, path)
+            break  # requests takes the first that is set
+    for scheme in ("http", "https", "all"):
+        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+            if url := environment.get(name):
+                _check_proxy(name, url)
+
+
+def _check_certificates(name: str, path: str) -> None:
+    try:
+        if Path(path).is_dir():
+            ssl.create_default_context(capath=path)
+        else:
+            ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise UsageError(
+            f"expected certificates in the file that {name} names, found "
+            f"{error.strerror or error} at {path}: name one that the tool can read, inside of its "
+            "container if it runs in one"
+        ) from error
+
+
+def _check_proxy(name: str, url: str) -> None:
+    """Check the URL of a proxy, which may hold a password: no message tells it."""
+    try:
+        parts = urllib3.util.parse_url(url if "://" in url else f"http://{url}")
+    except urllib3.exceptions.LocationParseError:
+        parts = urllib3.util.Url()
+    if parts.scheme not in {"http", "https"} or not parts.host:
+        raise UsageError(
+            f"expected the URL of a proxy in {name}, such as http://proxy.example:3128, found "
+            f"{f'one of {parts.scheme}' if parts.host else 'something else'}: write special "
+            "characters of its user and password as %XX"
+        )
 
 
 def post_form(url: str, fields: dict[str, str]) -> dict[str, Any]:
@@ -351,11 +374,6 @@ def _translated(url: str) -> Iterator[None]:
     """Turn what requests raises into an error of ours, in one line that can't hold a secret."""
     try:
         yield
-    except requests.exceptions.InvalidProxyURL as error:
-        raise UsageError(
-            "expected the URL of a proxy in HTTPS_PROXY and HTTP_PROXY, such as "
-            "http://proxy.example:3128, found something else"
-        ) from error
     except requests.exceptions.ProxyError as error:
         raise TemporaryError(
             f"{_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, on the way to "
