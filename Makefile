@@ -6,10 +6,12 @@ CLASSIFY := command-line-tools/classify
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+PACKAGE := stage-in.app.cwl
 IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-classification test test-slow test-runners test-slurm image sbom bench lint lock clean
+.DELETE_ON_ERROR:
+.PHONY: help demo demo-classification test test-slow test-runners test-slurm package image sbom bench lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,14 +25,16 @@ demo-classification: $(VENV)/ready ## Stage a product and classify its tiles, th
 test: $(VENV)/ready ## Run the fast tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 -m "not slow"
 
-test-slow: $(VENV)/ready ## Run the tests that take longer
+test-slow: $(VENV)/ready $(VENV)/package/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
 
-test-runners: $(VENV)/ready $(VENV)/calrissian/ready $(VENV)/toil/ready ## Run the tests in containers, of the image that `make image` built
+test-runners: $(VENV)/ready $(VENV)/calrissian/ready $(VENV)/package/ready $(VENV)/toil/ready ## Run the tests in containers, of the image that `make image` built
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)
 
 test-slurm: $(VENV)/ready $(VENV)/toil/ready ## Run the tests on Slurm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm --slurm
+
+package: $(PACKAGE) ## Write the Application Package, one file: stage-in.app.cwl
 
 image: ## Build the image that stage-in.cwl names
 	$(ENGINE) build $(BUILD_OPTIONS) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
@@ -59,10 +63,12 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	  --custom-compile-command "make lock" --group calrissian -o tests/runners/calrissian.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group package -o tests/package.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
-	rm -rf $(VENV) demo stage-in.cdx.json
+	rm -rf $(VENV) demo stage-in.cdx.json $(PACKAGE)
 
 $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
 	@echo "Installing into $(VENV) (once)"
@@ -84,3 +90,13 @@ $(VENV)/toil/ready: tests/runners/toil.lock | $(VENV)/ready
 	@$(BIN)/python -m venv $(VENV)/toil
 	@$(VENV)/toil/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+$(VENV)/package/ready: tests/package.lock | $(VENV)/ready
+	@echo "Installing what makes and checks packages into $(VENV)/package (once)"
+	@$(BIN)/python -m venv $(VENV)/package
+	@$(VENV)/package/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# Not by `cwltool --pack`, which calls the workflow `main` and drops its version.
+$(PACKAGE): workflows/stage-in-app.cwl stage-in.cwl $(VENV)/package/ready
+	@$(VENV)/package/bin/transpiler-mate bundle $< --output $@

@@ -28,6 +28,16 @@ def test_tests_run_with_what_the_image_has() -> None:
 def test_one_version_everywhere() -> None:
     project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
     version = project["version"]
-    assert f"dockerPull: stage-in:{version}\n" in (ROOT / "stage-in.cwl").read_text()
+    files = [ROOT / "stage-in.cwl", *sorted((ROOT / "workflows").glob("*.cwl"))]
+    texts = {path.name: path.read_text() for path in files}
+    images = {name: re.findall("dockerPull: *(.*)", text) for name, text in texts.items()}
+    assert images["stage-in.cwl"] == [f"stage-in:{version}"]
+    assert {image for found in images.values() for image in found} == {f"stage-in:{version}"}
+    described = {
+        name: re.findall('^s:softwareVersion: "(.*)"', text, re.MULTILINE)
+        for name, text in texts.items()
+        if "schema.org" in text
+    }
+    assert described == {name: [version] for name in ("stage-in-app.cwl", "stage-in-eoepca.cwl")}
     assert f'"version": "{version}"' in (ROOT / "codemeta.json").read_text()
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
