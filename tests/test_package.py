@@ -34,16 +34,17 @@ Damage = Callable[[dict[str, Any]], object]
 
 
 def run_program(
-    name: str, *arguments: str | Path, cwd: Path, **variables: str
+    name: str, *arguments: str | Path, cwd: Path, timeout: float = 120, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of the packages' own environment."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [PROGRAMS / name, *arguments],
         cwd=cwd,
-        env={"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "HOME": str(cwd), **variables},
+        env={"PATH": path, "HOME": str(cwd), **variables},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
     )
 
 

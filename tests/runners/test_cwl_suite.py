@@ -1,0 +1,34 @@
+"""Each CWL file with its jobs, in containers of the image."""
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox
+from tests.conftest import StageIn
+from tests.runners.conftest import Engine
+from tests.suite import write_suite
+from tests.web import serve_schema
+
+pytestmark = pytest.mark.runner
+
+
+def test_suite(
+    engine: Engine,
+    image: str,
+    platform: Sandbox,
+    stage_in: StageIn,
+    tmp_path: Path,
+    new: Path,
+    old: Path,
+) -> None:
+    with serve_schema(tmp_path) as variables:
+        suite = write_suite(
+            tmp_path / "suite",
+            platform,
+            stage_in,
+            (new, old),
+            {**engine.environment, **variables},
+        )
+        podman = [f"--{engine.name}"] if engine.name != "docker" else []
+        assert suite(*podman, "--custom-net", "host") == {}

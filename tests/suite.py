@@ -1,0 +1,125 @@
+"""The suite of the CWL files in tests/cwl, for cwltest, against a sandbox."""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import Any
+from xml.etree import ElementTree
+
+import yaml
+
+from sandbox.server import Sandbox
+from tests.conftest import ROOT, StageIn
+from tests.test_cwl import CWL
+from tests.test_package import run_program
+
+SUITE = ROOT / "tests/cwl"
+
+
+def list_cwl_files() -> list[Path]:
+    """The CWL files of the repository, but for what tests are made of."""
+    return [CWL, *sorted((ROOT / "workflows").glob("*.cwl"))]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The suite, written for one sandbox.
+
+    Attributes:
+        folder: Where it is, next to what its runs leave.
+        variables: What the environment of cwltest, and of runners, needs.
+    """
+
+    folder: Path
+    variables: dict[str, str]
+
+    @property
+    def file(self) -> Path:
+        """The list of tests."""
+        return self.folder / "tests.yml"
+
+    @property
+    def tests(self) -> list[dict[str, Any]]:
+        """The tests, as cwltest reads them."""
+        return list(yaml.safe_load(self.file.read_text()))
+
+    def __call__(self, *options: str) -> dict[str, str]:
+        """Run it, with options for cwltool.
+
+        Returns:
+            What is wrong, by test.
+        """
+        junit = self.folder / "junit.xml"
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        run = run_program(
+            *("cwltest", "--test", self.file, "--junit-xml", junit, "--junit-verbose"),
+            *("-j", "2", "--timeout", "120"),
+            *("--tool", Path(sys.executable).parent / "cwltool", "--", *options),
+            cwd=self.folder,
+            timeout=900,
+            TMPDIR=str(self.folder / "tmp"),
+            **self.variables,
+        )
+        cases = ElementTree.parse(junit).getroot().findall(".//testcase")
+        ran = {str(case.get("file") or case.get("name")): case for case in cases}
+        assert len(ran) == len(cases) == len(self.tests)
+        wrong = {
+            name: "".join(part.get("message", "") + (part.text or "") for part in case)
+            for name, case in ran.items()
+            if [part for part in case if part.tag in ("failure", "error", "skipped")]
+        }
+        # A job that did what it should not is told on standard error alone.
+        tests = self.tests
+        for number in re.findall(r"^Test (\d+) failed", run.stderr, re.MULTILINE):
+            wrong.setdefault(tests[int(number) - 1]["id"], run.stderr)
+        assert bool(run.returncode) is bool(wrong), run.stderr
+        return wrong
+
+
+def read_tests() -> list[dict[str, Any]]:
+    """The list of tests, with nothing filled in but the root of the repository."""
+    text = Template((SUITE / "tests.yml").read_text())
+    return list(yaml.safe_load(text.safe_substitute(root=ROOT)))
+
+
+def write_suite(
+    folder: Path,
+    platform: Sandbox,
+    stage_in: StageIn,
+    products: tuple[Path, Path],
+    variables: dict[str, str],
+) -> Suite:
+    """Write the suite for a sandbox that has two products, of which the first is staged already."""
+    safe, other = products
+    staged = stage_in(platform.item_url(safe.name))
+    assert staged.code == 0, staged.log
+    (folder / "empty").mkdir(parents=True)
+    manifest = hashlib.sha1((safe / "manifest.safe").read_bytes()).hexdigest()
+    values = {
+        "root": ROOT.as_uri(),
+        "item": platform.item_url(safe.name),
+        "legacy": platform.item_url(other.name, "legacy"),
+        "nothing": platform.item_url(safe.name).replace(safe.stem, "nothing"),
+        "token": platform.mint(),
+        "hosts": platform.environment["CDSE_TRUSTED_HOSTS"],
+        "name": safe.stem,
+        "other": other.stem,
+        "manifest": f"sha1${manifest}",
+        "staged": (stage_in.folder / "catalog").as_uri(),
+        "empty": (folder / "empty").as_uri(),
+    }
+    (folder / "jobs").mkdir()
+    for path in ("tests.yml", *(f"jobs/{job.name}" for job in (SUITE / "jobs").iterdir())):
+        text = Template((SUITE / path).read_text()).substitute(values)
+        (folder / path).write_text(text)
+    # Variables get into containers by overrides only.
+    definitions = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **platform.environment}
+    requirements = {"EnvVarRequirement": {"envDef": definitions}}
+    overrides = {f"{CWL.as_uri()}#stage-in": {"requirements": requirements}}
+    for job in (folder / "jobs").iterdir():
+        order = {"cwltool:overrides": overrides, **yaml.safe_load(job.read_text())}
+        job.write_text(json.dumps(order))
+    return Suite(folder, variables)
