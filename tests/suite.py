@@ -14,10 +14,16 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
-from tests.test_cwl import CWL
+from tests.test_cwl import CWL, cwltool
 from tests.test_package import run_program
 
 SUITE = ROOT / "tests/cwl"
+# How the tool ends, and what it says, by what is wrong with a job.
+ENDS = {
+    "missing-token": (77, "expected a token, found none"),
+    "wrong-item": (66, "404"),
+    "wrong-input": (1, "catalog.json"),
+}
 
 
 def list_cwl_files() -> list[Path]:
@@ -78,6 +84,21 @@ class Suite:
             wrong.setdefault(tests[int(number) - 1]["id"], run.stderr)
         assert bool(run.returncode) is bool(wrong), run.stderr
         return wrong
+
+    def assert_refused(self, name: str, *options: str) -> None:
+        """Run the job of a test by cwltool, and see how and why it ends."""
+        (test,) = (test for test in self.tests if test["id"] == name)
+        run = cwltool(
+            *(*options, "--outdir", self.folder / "out"),
+            *(test["tool"], self.folder / test["job"]),
+            cwd=self.folder,
+            **self.variables,
+        )
+        code, reason = ENDS[test["tags"][0]]
+        assert run.returncode == 1
+        assert re.search(rf"\[job \S+\] exited with status: {code}\b", run.stderr), run.stderr
+        assert reason in run.stderr
+        assert "Final process status is permanentFail" in run.stderr
 
 
 def read_tests() -> list[dict[str, Any]]:

@@ -17,12 +17,6 @@ from tests.test_cwl import CWL, cwltool
 from tests.test_package import run_program
 from tests.web import serve_schema
 
-# How the tool ends, and what it says, by what is wrong with a job.
-ENDS = {
-    "missing-token": (77, "expected a token, found none"),
-    "wrong-item": (66, "404"),
-    "wrong-input": (1, "catalog.json"),
-}
 REFUSED = [test for test in read_tests() if test.get("should_fail")]
 
 
@@ -108,18 +102,7 @@ def test_manifest_is_compared(suite: Suite) -> None:
 @pytest.mark.parametrize("name", [test["id"] for test in REFUSED])
 def test_status(suite: Suite, name: str) -> None:
     """What cwltest can't see: the status, and that the job is refused for what is wrong with it."""
-    (test,) = (test for test in suite.tests if test["id"] == name)
-    run = cwltool(
-        *("--no-container", "--outdir", suite.folder / "out"),
-        *(test["tool"], suite.folder / test["job"]),
-        cwd=suite.folder,
-        **suite.variables,
-    )
-    code, reason = ENDS[test["tags"][0]]
-    assert run.returncode == 1
-    assert re.search(rf"\[job \S+\] exited with status: {code}\b", run.stderr), run.stderr
-    assert reason in run.stderr
-    assert "Final process status is permanentFail" in run.stderr
+    suite.assert_refused(name, "--no-container")
 
 
 @pytest.mark.slow

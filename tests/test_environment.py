@@ -28,7 +28,8 @@ def test_tests_run_with_what_the_image_has() -> None:
 def test_one_version_everywhere() -> None:
     project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
     version = project["version"]
-    files = [ROOT / "stage-in.cwl", *sorted((ROOT / "workflows").glob("*.cwl"))]
+    folders = (ROOT / "workflows", ROOT / "tests/cwl/eoepca")
+    files = [ROOT / "stage-in.cwl", *(path for folder in folders for path in folder.glob("*.cwl"))]
     texts = {path.name: path.read_text() for path in files}
     images = {name: re.findall("dockerPull: *(.*)", text) for name, text in texts.items()}
     assert images["stage-in.cwl"] == [f"stage-in:{version}"]
@@ -36,7 +37,7 @@ def test_one_version_everywhere() -> None:
     described = {
         name: re.findall('^s:softwareVersion: "(.*)"', text, re.MULTILINE)
         for name, text in texts.items()
-        if "schema.org" in text
+        if "s:name: stage-in\n" in text
     }
     assert described == {name: [version] for name in ("stage-in-app.cwl", "stage-in-eoepca.cwl")}
     assert f'"version": "{version}"' in (ROOT / "codemeta.json").read_text()

@@ -30,5 +30,8 @@ def test_suite(
             (new, old),
             {**engine.environment, **variables},
         )
-        podman = [f"--{engine.name}"] if engine.name != "docker" else []
-        assert suite(*podman, "--custom-net", "host") == {}
+        options = [f"--{engine.name}"] if engine.name != "docker" else []
+        options += ["--custom-net", "host"]
+        assert suite(*options) == {}
+        for name in ("stage-in-no-token", "many-wrong-item", "eoepca-wrong-item"):
+            suite.assert_refused(name, *options)
