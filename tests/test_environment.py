@@ -31,7 +31,7 @@ def test_one_version_everywhere() -> None:
     folders = (ROOT / "workflows", ROOT / "tests/cwl/eoepca")
     files = [ROOT / "stage-in.cwl", *(path for folder in folders for path in folder.glob("*.cwl"))]
     texts = {path.name: path.read_text() for path in files}
-    images = {name: re.findall("dockerPull: *(.*)", text) for name, text in texts.items()}
+    images = {name: re.findall(r'dockerPull: *"?([^\s"}]+)', text) for name, text in texts.items()}
     assert images["stage-in.cwl"] == [f"stage-in:{version}"]
     assert {image for found in images.values() for image in found} == {f"stage-in:{version}"}
     described = {
