@@ -1,7 +1,9 @@
 """The image by itself: what is in it, and that it runs as runners run it."""
 
 import json
+import re
 import subprocess
+import tarfile
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -32,12 +34,38 @@ def test_what_runners_trip_over(engine: Engine, image: str) -> None:
     assert {
         label: config["Labels"][f"org.opencontainers.image.{label}"]
         for label in ("title", "version", "licenses")
-    } == {"title": "stage-in", "version": image.partition(":")[2], "licenses": "Apache-2.0"}
+    } == {"title": "stage-in", "version": image.rpartition(":")[2], "licenses": "Apache-2.0"}
+
+
+def test_tells_what_it_was_built_from(engine: Engine, image: str) -> None:
+    labels = engine.inspect(image)["Config"]["Labels"]
+    assert re.match("[0-9a-f]{7}", labels["org.opencontainers.image.revision"])
+
+
+def test_no_layer_holds_what_only_the_build_needs(
+    engine: Engine, image: str, tmp_path: Path
+) -> None:
+    """Neither our sources nor a key, a configuration or a job order that lay beside them."""
+    file = tmp_path / "image.tar"
+    assert engine("save", "--output", file, image).returncode == 0
+    names = set()
+    with tarfile.open(file) as archive:
+        layers = json.load(archive.extractfile("manifest.json"))[0]["Layers"]
+        for layer in layers:
+            with tarfile.open(fileobj=archive.extractfile(layer)) as content:
+                names |= {member.name.removeprefix("./") for member in content}
+    assert "opt/stage-in/bin/stage-in" in names
+    assert not [name for name in names if re.match("(src|pip|wheels|home/.|mnt/.|tmp/.)", name)]
+    secret = re.compile(r"(netrc|pip\.conf|params.*\.yml|\.env|requirements\.lock)$|\.git/")
+    assert not [name for name in names if secret.search(name)]
 
 
 def test_size(engine: Engine, image: str) -> None:
     used = engine("run", "--rm", "--user", "0", image, "du", "-sx", "--block-size=1", "/")
-    assert int(used.stdout.split()[0]) < 400e6
+    size = int(used.stdout.split()[0]) / 1e6
+    assert size < 400
+    (told,) = re.findall(r"^It has (\d+) MB", (ROOT / "docs/runners.md").read_text(), re.MULTILINE)
+    assert size == pytest.approx(int(told), rel=0.08)
 
 
 def test_help_is_what_it_says_by_itself(engine: Engine, image: str) -> None:

@@ -64,6 +64,20 @@ def test_in_its_container(
     assert_same_tree(bare, tmp_path / "out/catalog" / bare.stem / bare.name)
 
 
+def test_without_the_bypass_an_empty_folder_is_lost(tmp_path: Path, bare: Path) -> None:
+    """Why docs/runners.md insists on it; when this fails, Toil has been mended."""
+    with Sandbox([bare]) as platform:
+        inputs = {"item": platform.item_url(bare.name), "access_token": platform.mint()}
+        order = write_order(tmp_path, platform.environment, **inputs)
+        run = toil("--no-container", CWL, order, cwd=tmp_path, bypass=False)
+    assert run.returncode == 0, run.stderr
+    staged = tmp_path / "out/catalog" / bare.stem / bare.name
+    empty = {path.relative_to(bare) for path in bare.rglob("*") if not any(path.glob("*"))}
+    folders = {path for path in empty if (bare / path).is_dir()}
+    assert len(folders) == 2
+    assert len([path for path in folders if (staged / path).is_dir()]) == 1
+
+
 def test_a_secret(
     engine: Engine, in_container: list[str], platform: Sandbox, tmp_path: Path, new: Path
 ) -> None:
