@@ -159,13 +159,13 @@ def test_bill_of_materials(engine: Engine, image: str, tmp_path: Path) -> None:
         *("run", "--rm", image, "dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
     ).stdout.splitlines()
     # Those have no address, as they come from no index.
-    ours = {f"{one['name']} {one['version']}" for one in components if "purl" not in one}
-    assert {line.partition(" ")[0] for line in ours} >= {"stage-in", "classify"}
+    ours = {one["name"] for one in components if "purl" not in one}
+    assert ours >= {"stage-in", "classify"}
     wanted = {f"pkg:deb/debian/{line.replace(' ', '@')}" for line in packages}
     wanted |= {
         f"pkg:pypi/{line.replace(' ', '@').replace('_', '-')}"
         for line in python
-        if line not in ours
+        if line.partition(" ")[0] not in ours
     }
     assert len(wanted) > 100
     assert wanted <= listed
