@@ -1,7 +1,5 @@
 """stage-in.cwl under Toil, on one machine."""
 
-import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -28,21 +26,6 @@ def in_container(engine: Engine, image: str) -> list[str]:
 def absent(platform: Sandbox, new: Path) -> str:
     """The URL of an item that isn't there."""
     return platform.item_url(new.name).replace("2024", "2023")
-
-
-@pytest.fixture
-def bare(tmp_path: Path, new: Path) -> Path:
-    """A product with two empty folders, as some are: HTML and rep_info."""
-    safe = tmp_path / "bare" / new.name
-    shutil.copytree(new, safe)
-    for path in (safe / "HTML").iterdir():
-        path.unlink()
-    manifest = safe / "manifest.safe"
-    lines = manifest.read_text()
-    for tag in ("dataObject", "xfdu:contentUnit"):
-        lines = re.sub(rf'\s*<{tag} ID="HTML_.*?</{tag}>', "", lines, flags=re.DOTALL)
-    manifest.write_text(lines)
-    return safe
 
 
 def test_in_its_container(
