@@ -1,6 +1,7 @@
 # Each target has one line of help: `make` alone lists them.
 PYTHON ?= python3
 ENGINE ?= podman
+REVISION = $(shell git describe --always --dirty)
 TOOL := command-line-tools/stage-in
 CLASSIFY := command-line-tools/classify
 VENV := .venv
@@ -38,7 +39,7 @@ package: $(PACKAGE) ## Write the Application Package, one file: stage-in.app.cwl
 
 image: ## Build the image that stage-in.cwl names
 	$(ENGINE) build $(BUILD_OPTIONS) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
-	  --build-arg REVISION=$$(git describe --always --dirty || echo unknown) --tag $(IMAGE) .
+	  --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
 
 sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.json
 	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/sbom.sh $(ENGINE) $(IMAGE) stage-in.cdx.json

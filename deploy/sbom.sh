@@ -4,14 +4,13 @@
 # wheels (GDAL, PROJ, …) are told by the wheels that hold them.
 set -eu
 engine=$1 image=$2 file=$3
-title=${image%%:*} version=${image##*:}
+name=${image##*/}
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-
 container=$("$engine" create "$image")
+trap '"$engine" rm "$container" > "$folder/removed"; rm -rf "$folder"' EXIT
+
 "$engine" export --output "$folder/image.tar" "$container"
-"$engine" rm "$container" > "$folder/removed"
 tar -x -C "$folder" -f "$folder/image.tar" opt/stage-in
 
 debsbom generate --sbom-type cdx --root "$folder/image.tar" --out "$folder/debian" \
@@ -26,5 +25,5 @@ chmod +x "$folder/python"
 cyclonedx-py environment --pyproject command-line-tools/stage-in/pyproject.toml \
   --output-file "$folder/python.cdx.json" "$folder/python"
 
-debsbom merge --sbom-type cdx --distro-name "$title" --distro-version "$version" \
+debsbom merge --sbom-type cdx --distro-name "${name%%:*}" --distro-version "${name##*:}" \
   --out "${file%.cdx.json}" "$folder/debian.cdx.json" "$folder/python.cdx.json"

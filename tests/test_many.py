@@ -60,7 +60,7 @@ def platform(products: list[Path]) -> Iterator[Sandbox]:
 
 
 def test_valid() -> None:
-    checked = cwltool("--validate", "--strict", MANY, cwd=ROOT)
+    checked = cwltool("--enable-ext", "--validate", "--strict", MANY, cwd=ROOT)
     assert checked.returncode == 0, checked.stderr
     assert "WARNING" not in checked.stderr
 

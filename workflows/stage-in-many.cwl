@@ -5,10 +5,18 @@ label: Stage Sentinel-2 Level-1C products
 doc: >-
   Runs stage-in.cwl for each of several items. Their folders have distinct names, given in the order
   of the items: folders of one name would be merged into one, with the catalog.json of one product
-  for all.
+  for all. The token is a secret to cwltool and Toil; not for Calrissian as it is, see
+  stage-in-secret.cwl.
 
 requirements:
   ScatterFeatureRequirement: {}
+
+$namespaces:
+  cwltool: http://commonwl.org/cwltool#
+
+hints:
+  cwltool:Secrets:
+    secrets: [access_token]
 
 inputs:
   item:

@@ -3,7 +3,15 @@ class: Workflow
 id: tile-classification
 label: Land cover of a Sentinel-2 Level-1C product, by tiles
 doc: >-
-  Stages the bands that are needed of a product, and classifies its tiles of 64 x 64 pixels.
+  Stages the bands that are needed of a product, and classifies its tiles of 64 x 64 pixels. The
+  token is a secret to cwltool and Toil; not for Calrissian as it is, see stage-in-secret.cwl.
+
+$namespaces:
+  cwltool: http://commonwl.org/cwltool#
+
+hints:
+  cwltool:Secrets:
+    secrets: [access_token]
 
 inputs:
   item:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,3 +69,18 @@ def image(engine: Engine) -> str:
     name = str(tool["hints"]["DockerRequirement"]["dockerPull"])
     assert engine.inspect(name), f"no image {name}: build it by `make image`"
     return name
+
+
+@pytest.fixture
+def bare(tmp_path: Path, new: Path) -> Path:
+    """A product with two empty folders, as some are: HTML and rep_info."""
+    safe = tmp_path / "bare" / new.name
+    shutil.copytree(new, safe)
+    for path in (safe / "HTML").iterdir():
+        path.unlink()
+    manifest = safe / "manifest.safe"
+    lines = manifest.read_text()
+    for tag in ("dataObject", "xfdu:contentUnit"):
+        lines = re.sub(rf'\s*<{tag} ID="HTML_.*?</{tag}>', "", lines, flags=re.DOTALL)
+    manifest.write_text(lines)
+    return safe

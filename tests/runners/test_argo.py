@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -9,6 +10,7 @@ from subprocess import CompletedProcess
 from typing import Any
 from uuid import uuid4
 
+import kubernetes_validate
 import pytest
 import yaml
 from hera.workflows import models
@@ -27,17 +29,25 @@ FILES = sorted(path.name for path in DEPLOY.glob("*.yaml"))
 Document = dict[str, Any]
 
 
+def load_all(name: str) -> list[Document]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
 def load(name: str) -> Document:
-    document: Document = yaml.safe_load((DEPLOY / name).read_text())
-    return document
+    (document,) = load_all(name)
+    return dict(document)
 
 
 def validate(document: Document) -> None:
-    """Hold a document against Argo's model of its kind.
+    """Hold a document against Argo's model of its kind, or Kubernetes' schema.
 
     Raises:
         ValidationError: a field is unknown, missing, or of another type.
+        kubernetes_validate.ValidationError: likewise.
     """
+    if not document["apiVersion"].startswith("argoproj.io/"):
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+        return
     model = getattr(models, document["kind"])
     model.model_validate(document, extra="forbid")
 
@@ -62,7 +72,8 @@ def retried() -> set[int]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_valid(name: str) -> None:
-    validate(load(name))
+    for document in load_all(name):
+        validate(document)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +87,7 @@ def test_valid(name: str) -> None:
         ("stage-in.yaml", "spec.templates.0.outputs.artifacts.0.archive.nothing", {}),
         ("one.yaml", "spec.workflowTemplateRef.template", "stage-in"),
         ("several.yaml", "spec.templates.0.steps.0", {"name": "no list"}),
+        ("several.yaml", "spec.serviceAccount", "stage-in"),
     ],
 )
 def test_what_is_wrong_is_found(name: str, path: str, value: Any) -> None:
@@ -87,6 +99,46 @@ def test_what_is_wrong_is_found(name: str, path: str, value: Any) -> None:
     part[int(last) if last.isdigit() else last] = value
     with pytest.raises(ValidationError):
         validate(document)
+
+
+def test_the_account_may_report_outputs() -> None:
+    account, role, binding = load_all("rbac.yaml")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [one["name"] for one in binding["subjects"]] == [account["metadata"]["name"]]
+    assert role["rules"] == [
+        {
+            "apiGroups": ["argoproj.io"],
+            "resources": ["workflowtaskresults"],
+            "verbs": ["create", "patch"],
+        }
+    ]
+    for name in ("stage-in.yaml", "several.yaml"):
+        assert load(name)["spec"]["serviceAccountName"] == account["metadata"]["name"]
+
+
+def hand_on(artifact: Document, staged: Path, folder: Path) -> Path:
+    """Store an artifact as its archive strategy says, and unpack it for a step that takes it.
+
+    Raises:
+        ValueError: by another strategy than tar and none.
+    """
+    target = folder / "handed-on"
+    archive = artifact.get("archive", {"tar": {}})
+    if archive == {"none": {}}:  # an object for each file
+        for path in staged.rglob("*"):
+            if path.is_file():
+                copy = target / path.relative_to(staged)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(path.read_bytes())
+    elif archive.keys() == {"tar"}:
+        packed = folder / "artifact.tar"
+        with tarfile.open(packed, "w") as content:
+            content.add(staged, arcname=".")
+        with tarfile.open(packed) as content:
+            content.extractall(target)
+    else:
+        raise ValueError(f"expected tar or none, found {archive}")
+    return target
 
 
 def test_what_is_tried_again_is_what_is_temporary() -> None:
@@ -185,14 +237,22 @@ class Argo:
 def test_a_retry_goes_on(
     engine: Engine,
     image: str,
-    platform: Sandbox,
     tmp_path: Path,
-    new: Path,
+    bare: Path,
     assert_same_tree: SameTree,
 ) -> None:
+    """On the same volume; what is handed on has the folders that are empty, too."""
+    with Sandbox([bare]) as platform:
+        stage_twice(engine, platform, tmp_path, bare, assert_same_tree)
+
+
+def stage_twice(
+    engine: Engine, platform: Sandbox, folder: Path, safe: Path, assert_same_tree: SameTree
+) -> None:
+    """A run that fails for a while, and the one after it."""
     secret = {"CDSE_USERNAME": "user", "CDSE_PASSWORD": "secret"}
-    argo = Argo(engine, platform, tmp_path, secret)
-    item = platform.item_url(new.name)
+    argo = Argo(engine, platform, folder, secret)
+    item = platform.item_url(safe.name)
     images = "*.jp2*$value"
     platform.faults.add("status=503 on=download path=*.jp2* after=6")
     first, staged = argo("--patience=1", item=item)
@@ -208,8 +268,10 @@ def test_a_retry_goes_on(
     fetched = {x.path for x in platform.log.of("download", images)}
     assert fetched
     assert not fetched & arrived
-    assert_same_tree(new, staged / new.stem / new.name)
-    assert "stage-in:partial" not in (staged / new.stem / f"{new.stem}.json").read_text()
+    assert_same_tree(safe, staged / safe.stem / safe.name)
+    assert "stage-in:partial" not in (staged / safe.stem / f"{safe.stem}.json").read_text()
+    (artifact,) = template()["outputs"]["artifacts"]
+    assert_same_tree(staged, hand_on(artifact, staged, folder))
 
 
 @pytest.mark.runner

@@ -1,7 +1,9 @@
 """stage-in.cwl under the reference runner, in the container that it names."""
 
+import re
 from pathlib import Path
 
+import certifi
 import pytest
 
 from sandbox.server import Sandbox
@@ -48,3 +50,23 @@ def test_in_its_container(
     assert stage(platform, outside, item=item).returncode == 0
     assert_same_tree(inside / "catalog", outside / "catalog")
     assert_same_tree(new, inside / "catalog" / new.stem / new.name)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_certificates(
+    engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path, good: bool
+) -> None:
+    """A file of the job order's is what the tool in its container reads."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(Path(certifi.where()).read_text() if good else "no certificate\n")
+    inputs = {"item": platform.item_url(new.name), "access_token": platform.mint()}
+    run = cwltool(
+        *([f"--{engine.name}"] if engine.name != "docker" else []),
+        *("--custom-net", "host", CWL),
+        write_order(tmp_path, platform.environment, certificates=bundle, **inputs),
+        cwd=tmp_path,
+        **engine.environment,
+    )
+    assert run.returncode == (0 if good else 1), run.stderr
+    told = re.search(r"certificates in the file that REQUESTS_CA_BUNDLE names", run.stderr)
+    assert bool(told) is not good

@@ -57,9 +57,12 @@ def test_many(
     options: list[str],
     assert_same_tree: SameTree,
 ) -> None:
-    ran = run(engine, crowd, tmp_path, "stage-in-many.cwl", *options, **make_order(crowd))
+    inputs = make_order(crowd)
+    ran = run(engine, crowd, tmp_path, "stage-in-many.cwl", *options, **inputs)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.count(f"    {image} \\") == len(products)
+    assert "(secret-" in ran.stderr
+    assert inputs["access_token"] not in ran.stderr
     assert_staged(tmp_path / "out", products, assert_same_tree)
 
 

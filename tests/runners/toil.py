@@ -9,7 +9,9 @@ BIN = Path(sys.prefix) / "toil" / "bin"
 OURS = str(Path(sys.executable).parent)
 
 
-def toil(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def toil(
+    *arguments: str | Path, cwd: Path, bypass: bool = True, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run toil-cwl-runner in a folder: its job store is `jobs` there, its output `out`.
 
     Toil's file store knows folders by what is in them, and gives back one empty folder of several.
@@ -25,8 +27,9 @@ def toil(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.Comp
             # which ends what Toil has started, too
             *("timeout", "--kill-after=20", "120", BIN / "toil-cwl-runner"),
             *("--jobStore", cwd / "jobs", "--workDir", work, "--outdir", cwd / "out"),
-            *("--bypass-file-store", "--tmpdir-prefix", work / "tmp"),
-            *("--tmp-outdir-prefix", work / "out", "--no-prepull"),
+            *(["--bypass-file-store"] if bypass else []),
+            *("--tmpdir-prefix", work / "tmp", "--tmp-outdir-prefix", work / "out"),
+            "--no-prepull",
             *("--retryBackoffSeconds", "0", *arguments),
         ],
         cwd=cwd,
