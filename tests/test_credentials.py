@@ -93,6 +93,7 @@ def test_a_one_time_code_is_spent_at_once_for_a_refresh_token() -> None:
         credentials = read(
             platform, CDSE_USERNAME="user", CDSE_PASSWORD="secret", CDSE_TOTP="123456"
         )
+        credentials.spend_code()
         assert grants(platform) == ["password"]
         first = credentials.access_token()
         time.sleep(1)

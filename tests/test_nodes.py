@@ -16,7 +16,7 @@ from app.nodes import NodesSource
 from app.pacing import STARVED_AFTER, Pacing
 from app.product import Product
 from app.progress import Progress
-from app.transfer import CHUNK, Client
+from app.transfer import Client
 from app.trust import Trust
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
@@ -205,8 +205,7 @@ def test_a_cut_file_is_gone_on_with_where_the_service_can(
     _, second = stage_in.platform.log.of("download", "*IMG_DATA*_B02.jp2*")
     size = next(large.rglob("IMG_DATA/*_B02.jp2")).stat().st_size
     start = int((second.header("Range") or "").removeprefix("bytes=").removesuffix("-"))
-    assert 0 < start < size
-    assert start % CHUNK == 0
+    assert 0.8 * size < start < size  # nearly all of the 90 % that came
     assert (second.status, second.sent) == ((206, size - start) if ranges else (200, size))
     assert_same_tree(large, stage_in.folder / "catalog" / large.stem / large.name)
 

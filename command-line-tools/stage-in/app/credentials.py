@@ -125,10 +125,17 @@ class Credentials:
         logs_in = found["username"] and found["password"]
         if not (found["access_token"] or found["refresh_token"] or logs_in):
             raise CredentialsError(f"expected a token, found none: {HOW_TO_GET_ONE}")
-        credentials = cls(trust, **found)
-        if found["totp"] and (credentials._access is None or credentials._access.aged):
-            credentials.access_token()  # a one-time code is good for some seconds only
-        return credentials
+        return cls(trust, **found)
+
+    def spend_code(self) -> None:
+        """Log in by the one-time code, if there is one and no token yet: it is good for seconds.
+
+        Raises:
+            CredentialsError: user, password or code are wrong.
+            TemporaryError: the token endpoint can't be reached.
+        """
+        if self._totp and not self._spent and (self._access is None or self._access.aged):
+            self.access_token()
 
     def access_token(self) -> str:
         """Return an access token that has not aged, renewed if need be.

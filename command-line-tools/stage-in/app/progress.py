@@ -52,6 +52,12 @@ class Progress:
         """
         return self._silence + time.monotonic() - self._last_arrival
 
+    def begin(self) -> None:
+        """Begin to wait for news: what this machine did before was no silence of the others."""
+        with self._lock:
+            self._silence = 0.0
+            self._last_arrival = time.monotonic()
+
     def expect(self, size: int, url: str = "") -> None:
         """Tell how many bytes are to arrive from now on, and show what arrives.
 

@@ -9,6 +9,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 
 from app.errors import BusyError, StageInError, TemporaryError
 from app.progress import Progress
+from app.transfer import CONNECT_TIMEOUT, STALL_TIMEOUT
 
 MAX_FAILURES = 3  # of one thing, where the answer is wrong rather than late
 FIRST_WAIT = 1.0  # seconds
@@ -65,6 +66,20 @@ class Retries:
                 f"nothing new arrived for {self._patience:g} s, last because of: {error}; run it "
                 "again to go on from what has arrived"
             ) from error
+
+    def watch(self) -> None:
+        """Look from outside whether a try hangs in spite of all time-outs.
+
+        Raises:
+            TemporaryError: patience has ended, and the last try should have by now.
+        """
+        idle = self._progress.idle
+        last_try = min(CONNECT_TIMEOUT, self._patience) + min(STALL_TIMEOUT, self._patience)
+        if idle >= self._patience + last_try:
+            raise TemporaryError(
+                f"nothing new arrived for {idle:.0f} s, and the last request has not ended; run it "
+                "again to go on from what has arrived"
+            )
 
     def _wait(self, state: RetryCallState) -> float:
         """Wait as long as the server asks, otherwise longer with each try.

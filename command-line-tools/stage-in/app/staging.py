@@ -2,12 +2,12 @@
 
 import hashlib
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from loguru import logger
 
@@ -37,6 +37,8 @@ from app.zipped import ZippedSource, get_part
 
 if TYPE_CHECKING:
     import pystac
+
+T = TypeVar("T")
 
 TRANSPORTS = ("nodes", "zip")
 PATIENCE = 600.0  # seconds
@@ -123,8 +125,9 @@ def stage_in(
     with Progress(bar=settings.bar) as progress:
         client = _make_client(trust, credentials, progress, settings)
         is_url = item_href.lower().startswith(("http://", "https://"))
+        _ask(credentials.spend_code, progress, settings.patience)
         item = (
-            Retries(progress, settings.patience)(partial(fetch_item, item_href, client))
+            _ask(partial(fetch_item, item_href, client), progress, settings.patience)
             if is_url
             else load_item(Path(item_href))
         )
@@ -201,7 +204,7 @@ def stage(
         The SAFE folder.
     """
     safe = target / product.name
-    document, entries = Retries(progress, patience)(partial(_read_manifest, source))
+    document, entries = _ask(partial(_read_manifest, source), progress, patience)
     whole = sum(entry.size for entry in entries.values())
     if bands is not None:
         entries = manifest.select(entries, bands)
@@ -236,7 +239,8 @@ def stage(
     workers.add(fetch_unlisted, manifest.LARGEST_PRODUCT)
     for entry in missing:
         workers.add(partial(fetch, entry), entry.size)
-    workers.run()
+    progress.begin()
+    workers.run(retries.watch)
 
     total = sum(entry.size for entry in (*entries.values(), *unlisted.values()))
     logger.info(
@@ -405,6 +409,21 @@ def _stage_from(
         logger.warning("{}: the zip takes over", error)
     client.pacing.begin_anew()
     return _stage_from(others, product, target, client, progress, settings)
+
+
+def _ask(question: Callable[[], T], progress: Progress, patience: float) -> T:
+    """Ask others for something until they give it, on a thread that is left behind if it hangs.
+
+    All that such a thread could still write to is an archive that is arriving, which is checked.
+    """
+    workers = Workers(1)
+    retries = Retries(progress, patience, workers.sleep)
+
+    def ask() -> T:
+        with workers.waiting():
+            return question()
+
+    return workers.call(partial(retries, ask), retries.watch)
 
 
 def _read_manifest(source: Source) -> tuple[bytes, dict[str, Entry]]:

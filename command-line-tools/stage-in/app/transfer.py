@@ -25,6 +25,7 @@ from app.errors import (
     NotFoundError,
     ProductError,
     RefusedError,
+    StageInError,
     TemporaryError,
     UnauthorizedError,
     UsageError,
@@ -36,8 +37,11 @@ from app.trust import Trust, get_origin, redact
 CHUNK = 256 * 1024  # bytes; larger ones gain nothing
 CONNECT_TIMEOUT = 10.0  # seconds
 STALL_TIMEOUT = 60.0  # seconds without a byte after which a connection is given up
+LEAST_RATE = 1000.0  # bytes/s over that time below which it is given up too
 MAX_REDIRECTS = 5
-LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of an item, a listing or an error that are read
+LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of an item or a listing that are read
+LARGEST_EXPLANATION = 4096  # bytes of an error
+LARGEST_ANSWER = 256 * 1024  # bytes of an answer of the token endpoint; real ones have 5 KB
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MISSING = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
@@ -109,30 +113,50 @@ class NoAuth(AuthBase):
 class Body:
     """The body of a response, as an iterator of chunks of at most 256 KiB.
 
+    Each chunk is what has arrived by now: to wait until one is full would be to hang on a server
+    that sends a byte now and then, as every byte begins a time-out anew.
+
     Attributes:
         start: how many bytes of the file come before the first of these.
-        length: bytes announced by Content-Length, or None.
+        length: bytes announced by Content-Length, or None; of a compressed body, too, as nobody
+            knows then how many come out of it.
         media_type: the Content-Type, or "".
     """
 
     def __init__(
-        self, response: requests.Response, url: str, start: int, on_bytes: OnBytes
+        self,
+        response: requests.Response,
+        url: str,
+        start: int = 0,
+        on_bytes: OnBytes = lambda url, position: None,
+        stall_timeout: float = STALL_TIMEOUT,
     ) -> None:
         self._response = response
         self._url = url
         self._on_bytes = on_bytes
+        self._stall_timeout = stall_timeout
         self.start = start
         length = response.headers.get("Content-Length", "")
-        self.length = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+        plain = response.headers.get("Content-Encoding", "identity").lower() == "identity"
+        self.length = int(length) if plain and re.fullmatch("[0-9]{1,18}", length) else None
         self.media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
 
     def __iter__(self) -> Iterator[bytes]:
-        position = self.start
+        position = marked = self.start
+        since = time.monotonic()
         with _translated(self._url):
-            for chunk in self._response.iter_content(CHUNK):
+            while chunk := self._response.raw.read1(CHUNK, decode_content=True):
                 position += len(chunk)
                 self._on_bytes(self._url, position)
                 yield chunk
+                now = time.monotonic()
+                if now - since >= self._stall_timeout:
+                    if position - marked < LEAST_RATE * self._stall_timeout:
+                        raise TemporaryError(
+                            f"only {position - marked} bytes came from {redact(self._url)} in "
+                            f"{now - since:.0f} s"
+                        )
+                    marked, since = position, now
 
     def read(self, limit: int = LARGEST_DOCUMENT) -> bytes:
         """Return the whole body.
@@ -166,6 +190,7 @@ class Client:
         self._tokens = tokens
         self.pacing = pacing
         self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
+        self._stall_timeout = stall_timeout
         self._on_bytes = on_bytes
         self._local = threading.local()
 
@@ -177,7 +202,7 @@ class Client:
             StageInError: of the kind that the failure is.
         """
         with closing(self._follow(url, NoAuth())) as response:
-            yield Body(response, url, 0, self._on_bytes)
+            yield self._body(response, url)
 
     @contextmanager
     def get_listing(self, url: str) -> Iterator[Body]:
@@ -187,7 +212,7 @@ class Client:
             StageInError: of the kind that the failure is.
         """
         with closing(self._follow(url, TrustedAuth(self._trust))) as response:
-            yield Body(response, url, 0, self._on_bytes)
+            yield self._body(response, url)
 
     @contextmanager
     def download(self, url: str, start: int = 0) -> Iterator[Body]:
@@ -212,7 +237,10 @@ class Client:
             partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
             if partial:
                 _check_range(response.headers.get("Content-Range", ""), start, url)
-            yield Body(response, url, start if partial else 0, self._on_bytes)
+            yield self._body(response, url, start if partial else 0)
+
+    def _body(self, response: requests.Response, url: str, start: int = 0) -> Body:
+        return Body(response, url, start, self._on_bytes, self._stall_timeout)
 
     @property
     def _session(self) -> requests.Session:
@@ -259,7 +287,8 @@ class Client:
             status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
         ):
             return
-        message = f"status {status}{_explain(response)} from {redact(url)}"
+        why = _explain(Body(response, url, stall_timeout=self._stall_timeout))
+        message = f"status {status}{why} from {redact(url)}"
         retry_after = _read_retry_after(response.headers.get("Retry-After", ""))
         shown = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
         response.close()
@@ -334,12 +363,18 @@ def post_form(url: str, fields: dict[str, str]) -> dict[str, Any]:
             data=fields,
             auth=NoAuth(),
             headers={"User-Agent": _user_agent()},
+            stream=True,
             allow_redirects=False,
             timeout=(CONNECT_TIMEOUT, CONNECT_TIMEOUT),
         )
     try:
-        answer: dict[str, Any] = dict(response.json())
-    except (requests.exceptions.JSONDecodeError, TypeError, ValueError, RecursionError):
+        with closing(response):
+            content = Body(response, url, stall_timeout=CONNECT_TIMEOUT).read(LARGEST_ANSWER)
+    except VerificationError as error:
+        raise TemporaryError(f"expected a short answer of the token endpoint: {error}") from error
+    try:
+        answer: dict[str, Any] = dict(json.loads(content))
+    except (TypeError, ValueError, RecursionError):
         answer = {}
     if response.status_code in _REJECTED:
         why = str(answer.get("error_description") or answer.get("error") or "no reason given")
@@ -385,9 +420,9 @@ def _translated(url: str) -> Iterator[None]:
         urllib3.exceptions.LocationParseError,
     ) as error:
         raise VerificationError(f"expected a URL that can be asked, found {redact(url)}") from error
-    except requests.exceptions.ContentDecodingError as error:
+    except urllib3.exceptions.DecodeError as error:
         raise VerificationError(f"the body of {redact(url)} can't be decoded") from error
-    except requests.exceptions.Timeout as error:
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise TemporaryError(f"nothing came from {redact(url)} in time") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise TemporaryError(f"{_reason(error)} at {redact(url)}") from error
@@ -417,19 +452,12 @@ def _check_range(content_range: str, start: int, url: str) -> None:
         )
 
 
-def _explain(response: requests.Response) -> str:
+def _explain(body: Body) -> str:
     """Return what the service says in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
     try:
-        fields = json.loads(response.raw.read(4096, decode_content=True))
+        fields = json.loads(body.read(LARGEST_EXPLANATION))
         text = f"{fields['code']} {fields['message']}"
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        RecursionError,
-        urllib3.exceptions.HTTPError,
-    ):
+    except (StageInError, ValueError, LookupError, TypeError, RecursionError):
         return ""
     return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
 

@@ -5,6 +5,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LOOK_EVERY = 0.5  # seconds between two looks at whether everybody waits in vain
 
 
 class Stopped(BaseException):
@@ -17,6 +22,9 @@ class Workers:
     The threads are daemons: one that waits for a server keeps nobody from ending the process. When
     `run` is over, none of them touches a file any more: a task says where it waits for others, and
     only there it may be left behind; it learns so before it goes on.
+
+    No time-out of a socket bounds what a server can do, which may send its header line by line, or
+    what a resolver of names does: so who waits is watched from outside.
     """
 
     def __init__(self, number: int) -> None:
@@ -36,8 +44,11 @@ class Workers:
             self._unfinished += 1
             self._condition.notify_all()
 
-    def run(self) -> None:
+    def run(self, watch: Callable[[], None] = lambda: None) -> None:
         """Run all tasks to their end.
+
+        Args:
+            watch: called now and then while all of them wait; raises when that has become vain.
 
         Raises:
             BaseException: the first that a task has raised, or what interrupts the wait.
@@ -47,7 +58,9 @@ class Workers:
         try:
             with self._condition:
                 while self._unfinished and self._failure is None:
-                    self._condition.wait()
+                    self._condition.wait(LOOK_EVERY)
+                    if self._unfinished and not self._busy:
+                        watch()
         finally:
             self.stop()
             with self._condition:
@@ -55,6 +68,14 @@ class Workers:
                     self._condition.wait()
         if self._failure is not None:
             raise self._failure
+
+    def call(self, task: Callable[[], T], watch: Callable[[], None] = lambda: None) -> T:
+        """Run one task, and return what it returns; otherwise like `run`."""
+        results: list[T] = []
+        self.add(lambda: results.append(task()))
+        self.run(watch)
+        (result,) = results
+        return result
 
     def stop(self) -> None:
         """Let no task begin or go on."""
