@@ -238,104 +238,6 @@ def test_netrc_is_not_read(stage_in: StageIn, platform: Sandbox, new: Path) -> N
     assert all(x.header("Authorization") is None for x in platform.log.of("stac"))
 
 
-FAULTS_THAT_PASS = [
-    "on=download status=503",
-    "on=download status=500",
-    "on=download status=429 retry_after=1",
-    "on=download status=429",
-    "on=download status=404",
-    "on=download status=401",
-    "on=download status=400",
-    "on=download html",
-    "on=download empty",
-    "on=download reset=start",
-    "on=download reset=middle",
-    "on=download cut=0.5",
-    "on=download cut=0.5 framing=close",
-    "on=download cut=-1",
-    "on=download corrupt=0.4",
-    "on=download gzip",
-    "on=download redirect={path}",
-    "on=download redirect={stranger}{path}",
-    "on=download redirect=file:///etc/passwd",
-    "on=stac status=502",
-    "on=stac status=429 retry_after=1",
-    "on=stac html",
-    "on=stac cut=0.5",
-]
-
-
-@pytest.mark.parametrize("transport", ["nodes", "zip"])
-@pytest.mark.parametrize("fault", FAULTS_THAT_PASS)
-def test_faults_that_pass(
-    stage_in: StageIn,
-    platform: Sandbox,
-    new: Path,
-    assert_same_tree: SameTree,
-    fault: str,
-    transport: str,
-) -> None:
-    # Of files, past the manifest, in the midst of things.
-    where = "path=*$value after=3" if transport == "nodes" and "on=download" in fault else ""
-    rule = platform.faults.add(f"{fault} times=1 {where}")
-    run = stage_in(platform.item_url(new.name), "--patience", "20", "--transport", transport)
-    assert run.code == 0, run.log
-    assert rule.used == 1
-    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
-    assert not platform.log.of("stranger")
-
-
-@pytest.mark.parametrize(
-    ("transport", "fault", "code", "complaint"),
-    [
-        ("zip", "status=503", 75, "status 503"),
-        ("zip", "status=429", 75, "status 429"),
-        ("zip", "reset=start", 75, "reset"),
-        ("zip", "cut=0.5", 75, "nothing new arrived"),
-        ("zip", "stall=60 at=0.5", 75, "nothing new arrived"),
-        ("zip", "stall=60", 75, "nothing new arrived"),
-        ("zip", "status=404", 66, "status 404"),
-        ("zip", "status=403", 77, "status 403"),
-        ("zip", "status=400", 65, "status 400"),
-        ("zip", "html", 65, "expected a zip"),
-        ("zip", "cut=0.5 framing=close", 65, "expected a zip"),
-        ("zip", "corrupt=0.4", 65, "expected"),
-        ("zip", "redirect={path}", 65, "redirects"),
-        ("nodes", "status=503", 75, "status 503"),
-        ("nodes", "status=429", 75, "status 429"),
-        ("nodes", "status=503 path=*MTD_TL.xml*", 75, "status 503"),
-        ("nodes", "reset=start path=*_B03.jp2*", 75, "reset"),
-        ("nodes", "cut=0.5 path=*_B03.jp2*", 75, "nothing new arrived"),
-        ("nodes", "stall=60 at=0.5 path=*_B03.jp2*", 75, "nothing new arrived"),
-        ("nodes", "status=404", 66, "status 404"),
-        ("nodes", "status=403", 77, "status 403"),
-        ("nodes", "html", 65, "expected"),
-        ("nodes", "html path=*_B03.jp2*", 65, "_B03.jp2"),
-        ("nodes", "empty path=*_B03.jp2*", 65, "_B03.jp2"),
-        ("nodes", "corrupt=0.4 path=*_B03.jp2*", 65, "sha3_256"),
-        ("nodes", "corrupt=0.4 path=*manifest.safe*", 65, "manifest.safe"),
-        ("nodes", "cut=0.5 framing=close path=*_B03.jp2*", 65, "_B03.jp2"),
-        ("nodes", "redirect={path}", 65, "redirects"),
-    ],
-)
-def test_faults_that_stay(
-    stage_in: StageIn,
-    platform: Sandbox,
-    new: Path,
-    transport: str,
-    fault: str,
-    code: int,
-    complaint: str,
-) -> None:
-    platform.faults.add(f"on=download {fault}")
-    run = stage_in(platform.item_url(new.name), "--patience", "2", "--transport", transport)
-    assert run.code == code, run.log
-    assert complaint in run.reason
-    assert "Traceback" not in run.log
-    assert not (stage_in.folder / "catalog").exists()
-    assert (stage_in.folder / ".catalog.staging").exists() == (code == 75)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals(
     stage_in: StageIn,
@@ -445,21 +347,6 @@ def test_output_that_cannot_be_written(stage_in: StageIn, platform: Sandbox, new
     for output in ("..", "/", "."):
         assert stage_in(platform.item_url(new.name), "--output-dir", output).code == 2
     assert {path.name for path in stage_in.folder.iterdir()} == {"file", "link"}
-
-
-def test_the_token_is_nowhere_to_be_seen(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    token = platform.mint()
-    platform.faults.add("on=download cut=0.5 times=1")
-    platform.faults.add("on=download html times=1")
-    run = stage_in(platform.item_url(new.name), "--verbose", CDSE_ACCESS_TOKEN=token)
-    assert run.code == 0, run.log
-    assert token not in run.log
-    files = [path for path in stage_in.folder.rglob("*") if path.is_file()]
-    assert files
-    assert not [path for path in files if token.encode() in path.read_bytes()]
-    shown = [exchange.role for exchange in platform.log if exchange.holds(token)]
-    assert set(shown) == {"download"}
-    assert all(token not in exchange.path for exchange in platform.log)
 
 
 def test_download_and_extract_file(

@@ -20,13 +20,7 @@ def fetch_item(url: str, client: Client) -> "pystac.Item":
     """
     with client.get(url) as body:
         content = body.read()
-    try:
-        return parse_item(content, redact(url))
-    except ProductError as error:
-        # A page of HTML in place of JSON may pass; a collection in place of an item won't.
-        if content.lstrip().startswith(b"{"):
-            raise
-        raise VerificationError(str(error)) from error
+    return parse_item(content, redact(url))
 
 
 def load_item(path: Path) -> "pystac.Item":
@@ -54,7 +48,8 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
         source: where it is from, for the error.
 
     Raises:
-        ProductError: it is no JSON, or no STAC item.
+        VerificationError: it is no JSON: a page of HTML, or damaged, which may pass.
+        ProductError: it is no STAC item.
     """
     import pystac
 
@@ -62,7 +57,9 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
         fields: Any = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         begin = content[:40].decode("ascii", "replace")
-        raise ProductError(f"expected a STAC item in JSON at {source}, found {begin!r}") from error
+        raise VerificationError(
+            f"expected a STAC item in JSON at {source}, found {begin!r}"
+        ) from error
     if not isinstance(fields, dict) or fields.get("type") != "Feature":
         kind = fields.get("type", "no type") if isinstance(fields, dict) else type(fields).__name__
         raise ProductError(

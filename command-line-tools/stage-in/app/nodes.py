@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from app.errors import BusyError, SourceError, VerificationError
+from app.errors import BusyError, SourceError, UnauthorizedError, VerificationError
 from app.manifest import Entry, check_path
 from app.product import Product
 from app.progress import Progress
@@ -103,8 +103,11 @@ class NodesSource:
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:
         """Return name, size in bytes and number of children of the nodes in a folder."""
         url = f"{self._url(folder.rstrip('/'))}/Nodes"
-        with self._client.get_listing(url) as body:
-            document = body.read()
+        try:
+            with self._client.get_listing(url) as body:
+                document = body.read()
+        except UnauthorizedError as error:
+            raise SourceError(f"no list of single files without a token: {error}") from error
         try:
             nodes: list[Any] = json.loads(document)["result"]
             return [

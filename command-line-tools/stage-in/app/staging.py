@@ -350,7 +350,7 @@ def _make_client(
         trust,
         credentials,
         Pacing(settings.connections, min(LONGEST_WAIT, settings.patience)),
-        stall_timeout=min(STALL_TIMEOUT, settings.patience),
+        stall_timeout=min(STALL_TIMEOUT, settings.patience / 3),  # so that there are tries
         on_bytes=progress.arrived,
     )
 

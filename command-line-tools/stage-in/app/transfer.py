@@ -414,6 +414,11 @@ def _translated(url: str) -> Iterator[None]:
             f"{_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, on the way to "
             f"{redact(url)}"
         ) from error
+    except requests.exceptions.SSLError as error:
+        raise TemporaryError(
+            f"{_reason(error)} at {redact(url)}: if it has a certificate of an authority of its "
+            "own, name the authority's file in REQUESTS_CA_BUNDLE"
+        ) from error
     except (
         requests.exceptions.InvalidURL,
         requests.exceptions.InvalidSchema,
