@@ -10,6 +10,7 @@ from typing import Any, Self
 from loguru import logger
 
 SILENCE = 1.0  # seconds between two chunks from which on nothing is coming
+DRAW_EVERY = 0.1  # seconds between two looks of the bar
 REPORT_EVERY = 10.0  # seconds between two lines of a log that is not a terminal
 
 
@@ -26,6 +27,8 @@ class Progress:
         self._lock = threading.Lock()
         self._show_bar = bar
         self._bar: Any = None
+        self._drawn = 0
+        self._last_drawn = 0.0
         self._silence = 0.0
         self.expected = 0
         self.received = 0
@@ -41,6 +44,7 @@ class Progress:
         traceback: TracebackType | None,
     ) -> None:
         if self._bar is not None:
+            self._draw()
             with suppress(OSError):
                 self._bar.render_finish()
 
@@ -93,11 +97,17 @@ class Progress:
             self._furthest[url] = self._latest[url] = position
             self.received += news
             if self._bar is not None:
-                with suppress(OSError):  # the terminal may have gone away
-                    self._bar.update(news)
+                if now - self._last_drawn >= DRAW_EVERY:
+                    self._draw()
             elif self.expected and self._last_arrival - self._last_report >= REPORT_EVERY:
                 self._last_report = self._last_arrival
                 logger.info(self.summary())
+
+    def _draw(self) -> None:
+        self._last_drawn = time.monotonic()
+        with suppress(OSError):  # the terminal may have gone away
+            self._bar.update(self.received - self._drawn)
+        self._drawn = self.received
 
     def summary(self) -> str:
         """Say in one line what has arrived, at which rate, and how long the rest may take."""

@@ -92,7 +92,8 @@ class Workers:
         """
         with self._condition:
             self._busy -= 1
-            self._condition.notify_all()
+            if self._stopped.is_set():
+                self._condition.notify_all()  # `run` waits for this alone, and then only
         try:
             yield
         finally:
