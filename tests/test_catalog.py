@@ -296,6 +296,9 @@ def test_azimuths_about_north(make: Make) -> None:
         ("/home/user/item.json", None),
         ("s3://bucket/item.json", None),
         ("https://stac example/x", None),
+        ("https://stac.example/\x1b[2J", None),
+        ("https://stac.example/\ud800", None),
+        ("javascript:alert(1)", None),
         (None, None),
     ],
 )

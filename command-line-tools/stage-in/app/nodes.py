@@ -17,6 +17,7 @@ RATE = 20e6  # bytes/s that the platform grants a connection (CDSE documentation
 A_FEW = 0.25  # of a product's bytes: for fewer the zip is not worth fetching
 CHANGE = 5.0  # seconds to be gained at least by changing to the zip
 _MOST_NODES = 10_000
+_LARGEST_LIST = 2 * 1024 * 1024  # bytes; those of products have up to 30 KB
 _DEEPEST = 16  # folders; products have five
 
 
@@ -104,7 +105,7 @@ class NodesSource:
         """Return name, size in bytes and number of children of the nodes in a folder."""
         url = f"{self._url(folder.rstrip('/'))}/Nodes"
         with self._client.get_listing(url) as body:
-            document = body.read()
+            document = body.read(_LARGEST_LIST)
         try:
             nodes: list[Any] = json.loads(document)["result"]
             return [
