@@ -672,6 +672,19 @@ def test_a_token_with_more_in_it(world: World, platform: Sandbox, new: Path, end
 
 
 @contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
+    """A server of few words; yields the URL of an item there."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/item.json"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def answering(content: bytes) -> Iterator[str]:
     """A server that reads a request and answers these bytes, whatever was asked."""
 
@@ -682,14 +695,8 @@ def answering(content: bytes) -> Iterator[str]:
             with suppress(ConnectionError):  # they have heard enough
                 self.wfile.write(content)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/item.json"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Answer) as url:
+        yield url
 
 
 class NoToken:
@@ -718,17 +725,21 @@ ANSWERS = {
     "length below 0": head(Content_Length="-1") + b"{}",
     "two lengths": head(Content_Length="1, 2") + b"{}",
     "chunk of no size": head(Transfer_Encoding="chunked") + b"zz\r\n{}\r\n",
+    "chunk below 0": head(Transfer_Encoding="chunked") + b"-5\r\n{}\r\n",
     "chunk beyond all": head(Transfer_Encoding="chunked") + b"f" * 5000 + b"\r\n{}\r\n",
     "no gzip": head(Content_Encoding="gzip") + b"{}",
     "gzip in gzip in gzip": head(Content_Encoding=", ".join(["gzip"] * 50)) + b"{}",
     "wait for ever": head("503 Busy", Retry_After="9" * 400),
     "wait until never": head("429 Busy", Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999"),
+    "wait until a year beyond all": head(
+        "503 Busy", Retry_After="Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    ),
     "error of numbers": head("400 Bad") + b'{"code": ' + b"9" * 4090 + b', "message": 1}',
     "error of depth": head("400 Bad") + b"[" * 5000,
     **{
         f"redirect to {location[:24]!r}": head("302 Found", Location=location)
         for location in (
-            *("", " ", "//", "///x", "http:", "http://"),
+            *("", " ", "//", "///x", "http:", "http://", "http://[", "http://[::1", "http://[x]/"),
             *("file:///etc/passwd", "ftp://127.0.0.1/", "javascript:x", "data:,{}", "gopher://x"),
             *(
                 "http://user:secret@127.0.0.1/",
@@ -737,7 +748,12 @@ ANSWERS = {
                 "\\\\a\\b",
             ),
             *("http://127.0.0.1:99999/", "http://127.0.0.1:0x50/", "http://127.0.0.1:-1/"),
-            *("http://xn--/", "http://a..invalid/", f"http://{'x.' * 20_000}/"),
+            *(
+                "http://é.example/",
+                "http://xn--/",
+                "http://a..invalid/",
+                f"http://{'x.' * 20_000}/",
+            ),
             *(f"http://{'x' * 64}.invalid/", f"http://invalid./{'x' * 50_000}", "http://\x0b/"),
         )
     },
@@ -758,3 +774,26 @@ def test_answer(what: str) -> None:
     assert "secret" not in text
     del client, caught
     gc.collect()  # connections are kept for as long as the process lives: here they are not
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_redirect_with_a_body_without_end() -> None:
+    """Nobody reads it: the server can't get rid of more than what the system holds for it."""
+    sent = 0
+
+    class Endless(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            nonlocal sent
+            while self.rfile.readline() not in {b"\r\n", b""}:
+                pass
+            self.wfile.write(head("302 Found", Location="/item.json", Content_Length=str(10**12)))
+            with suppress(ConnectionError):
+                while sent < 200_000_000:
+                    self.wfile.write(bytes(1_000_000))
+                    sent += 1_000_000
+
+    client = Client(Trust(), NoToken(), Pacing(1), stall_timeout=20)
+    with serving(Endless) as url, pytest.raises(StageInError, match="redirects"):
+        fetch_item(url, client)
+    assert sent < 200_000_000
