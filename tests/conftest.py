@@ -20,7 +20,7 @@ PIXELS = 192  # of the 10 m rasters: products of half a megabyte
 
 # What hypothesis tries: the same in each run, for seconds; or other things, for minutes.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=300)
-settings.register_profile("fuzz", deadline=None, max_examples=40_000)
+settings.register_profile("fuzz", deadline=None, max_examples=20_000)
 settings.load_profile("default")
 
 

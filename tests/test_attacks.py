@@ -675,7 +675,7 @@ def test_a_token_with_more_in_it(world: World, platform: Sandbox, new: Path, end
 def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
     """A server of few words; yields the URL of an item there."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}/item.json"

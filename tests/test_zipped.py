@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import stat
 import struct
 import sys
@@ -336,7 +337,11 @@ def test_the_file_is_closed_with_the_last_reader(open_archive: OpenArchive) -> N
     source = open_archive(pack((FILE, b"x" * 600_000)))
     with source.open("manifest.safe") as chunks:
         first = next(iter(chunks))
+        assert source._opened is not None
+        file = source._opened.archive.fp._file
         source._discard()
         assert len(first + b"".join(chunks)) == 600_000
     del chunks
-    gc.collect()  # an open file would be warned of
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file)

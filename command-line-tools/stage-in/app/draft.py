@@ -86,7 +86,7 @@ def _warnings_logged() -> Iterator[None]:
         yield
     for warning in caught:
         if not issubclass(warning.category, known):
-            logger.warning("Of the metadata: {}", str(warning.message)[:200])
+            logger.warning("Of the metadata: {}", warning.message)
 
 
 @contextmanager

@@ -70,9 +70,10 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
         begin = content[:40].decode("ascii", "replace")
         raise ProductError(f"expected a STAC item in JSON at {source}, found {begin!r}") from error
     if not isinstance(fields, dict) or fields.get("type") != "Feature":
-        kind = fields.get("type", "no type") if isinstance(fields, dict) else fields
-        kind = kind[:40] if isinstance(kind, str) else type(kind).__name__
-        raise ProductError(f"expected a STAC item (type Feature) at {source}, found {kind}")
+        kind = fields.get("type", "no type") if isinstance(fields, dict) else type(fields).__name__
+        raise ProductError(
+            f"expected a STAC item (type Feature) at {source}, found {str(kind)[:40]}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it is deprecated, in its own words
