@@ -12,7 +12,7 @@ IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-classification test test-slow test-runners test-slurm package image sbom bench lint lock clean
+.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ test: $(VENV)/ready ## Run the fast tests
 
 test-slow: $(VENV)/ready $(VENV)/package/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
+
+fuzz: $(VENV)/ready ## Give the parsers of what others wrote other input than the tests do, ten minutes
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz
 
 test-runners: $(VENV)/ready $(VENV)/calrissian/ready $(VENV)/package/ready $(VENV)/toil/ready ## Run the tests in containers, of the image that `make image` built
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from sandbox.product import NEW, OLD, make_product
 from sandbox.server import Sandbox
@@ -15,6 +16,12 @@ from sandbox.server import Sandbox
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 PIXELS = 192  # of the 10 m rasters: products of half a megabyte
+
+
+# What hypothesis tries: the same in each run, for seconds; or other things, for minutes.
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=300)
+settings.register_profile("fuzz", deadline=None, max_examples=20_000)
+settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

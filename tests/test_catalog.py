@@ -296,6 +296,9 @@ def test_azimuths_about_north(make: Make) -> None:
         ("/home/user/item.json", None),
         ("s3://bucket/item.json", None),
         ("https://stac example/x", None),
+        ("https://stac.example/\x1b[2J", None),
+        ("https://stac.example/\ud800", None),
+        ("javascript:alert(1)", None),
         (None, None),
     ],
 )
@@ -570,6 +573,7 @@ REFUSED = {
     "twice": (PRODUCT, "_B03</IMAGE_FILE>", "_B02</IMAGE_FILE>", "once"),
     "granules": (PRODUCT, "</Granule>", "</Granule><Granule/>", "Granule in MTD_MSIL1C.xml once"),
     "footprint": (PRODUCT, "EXT_POS_LIST>4", "EXT_POS_LIST>N", "EXT_POS_LIST"),
+    "corners": (PRODUCT, "EXT_POS_LIST>", f"EXT_POS_LIST>{'42 11 ' * 100}", "4 to 100 corners"),
     "no footprint": (PRODUCT, "EXT_POS_LIST", "INT_POS_LIST", "EXT_POS_LIST"),
     "the globe": (PRODUCT, "EXT_POS_LIST>", "EXT_POS_LIST>80 -170 -80 -170 ", "to make a STAC"),
     "conversion": (PRODUCT, "Reflectance_Conversion", "Reflectance", "Reflectance_Conversion"),

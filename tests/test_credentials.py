@@ -1,5 +1,6 @@
 """Tokens that age, are renewed, and are shown to nobody else."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -38,6 +39,22 @@ def test_an_access_token_is_used_as_it_is(platform: Sandbox) -> None:
 def test_a_token_that_says_nothing_of_itself_is_used_too(platform: Sandbox) -> None:
     for value in ("opaque", "a.b.c", "a.e30.c", "a.W10.c", "a..c"):
         assert read(platform, CDSE_ACCESS_TOKEN=value).access_token() == value
+
+
+@pytest.mark.parametrize(
+    "claim", ["1e308", "-1e308", "1" + "0" * 400, "9" * 5000, "NaN", "253402300800"]
+)
+def test_a_token_that_ends_beyond_all_calendars(platform: Sandbox, claim: str) -> None:
+    """It is used or has ended; that it says so in no year that there is, is no bug of ours."""
+    payload = base64.urlsafe_b64encode(f'{{"exp": {claim}}}'.encode()).decode().rstrip("=")
+    value = f"a.{payload}.c"
+    assert "at an unknown time" in repr(Token.read(value))
+    credentials = read(platform, CDSE_ACCESS_TOKEN=value)
+    if claim.startswith("-"):
+        with pytest.raises(CredentialsError, match="ended at an unknown time"):
+            credentials.access_token()
+    else:
+        assert credentials.access_token() == value
 
 
 @pytest.mark.parametrize("name", ["CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN"])

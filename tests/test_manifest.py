@@ -72,6 +72,8 @@ def test_each_entry_has_an_algorithm_of_its_own() -> None:
         (document(data_object("manifest.safe")), "expected distinct paths"),
         (document(data_object("a", size="10000000000"), data_object("b")), "10000000001 announced"),
         (document(data_object("a"), "<dataObject/>"), "without one of them"),
+        (document("<dataObject/>" * 10_001), "found 10001 entries"),
+        (document(data_object("a"), f"<!--{'x' * 5_000_000}-->"), "expected at most 4194304 bytes"),
     ],
 )
 def test_what_is_no_manifest_is_refused(content: bytes, complaint: str) -> None:
@@ -86,7 +88,7 @@ def test_what_is_no_manifest_is_refused(content: bytes, complaint: str) -> None:
     [
         *("", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", "./a", "a/./b", "a//b", "a/"),
         *("a\\b", "..\\x", "C:x", "C:/x", "a\0b", "a\nb", "a\x7f", "a\u202eb", " a", "a ", "a/ b"),
-        *("a#b", "a%2e", "a?b", "x" * 256, "é" * 128),
+        *("a#b", "a%2e", "a?b", "x" * 256, "é" * 128, "a\ud800", "/".join("x" * 501)),
     ],
 )
 def test_paths_that_leave_or_mislead_are_refused(path: str) -> None:
@@ -94,8 +96,39 @@ def test_paths_that_leave_or_mislead_are_refused(path: str) -> None:
         manifest.check_path(path, "a test")
 
 
+def test_what_is_found_is_told_in_brief() -> None:
+    for content in (
+        document(f'<dataObject ID="{"x" * 100_000}"/>'),
+        document(data_object("/x" * 100_000)),
+        document(data_object("a", size="9" * 100_000)),
+        document(data_object("a", name="x" * 100_000)),
+        document(data_object("a", digest="x" * 100_000)),
+    ):
+        with pytest.raises(VerificationError, match="found") as caught:
+            manifest.parse(content)
+        assert len(str(caught.value)) < 400
+
+
+def test_sizes_that_cannot_be_written_out() -> None:
+    """Python refuses to write numbers of more than 4300 digits; a listing may have such."""
+    with pytest.raises(VerificationError, match="found far more announced"):
+        manifest.check_size([Entry("a", 9 * 10**4299), Entry("b", 9 * 10**4299)])
+
+
 def test_complete() -> None:
     manifest.check_complete(entries(FILES))
+
+
+@pytest.mark.parametrize("path", FILES[:2])
+def test_metadata_that_are_read_whole_are_bounded(path: str) -> None:
+    """The images and the others are not."""
+    files = {name: Entry(name, 5_000_000) for name in [*FILES, "INSPIRE.xml"] if name != path}
+    large = [name for name in FILES[:2] if name != path]
+    files |= entries(large) | {path: Entry(path, 4 * 1024 * 1024)}
+    manifest.check_complete(files)
+    files[path] = Entry(path, 4 * 1024 * 1024 + 1)
+    with pytest.raises(VerificationError, match=f"at most 4194304 bytes of {path}"):
+        manifest.check_complete(files)
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -82,3 +82,32 @@ def test_what_is_no_xml(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ProductError, match=r"XML in MTD\.xml"):
         check_prolog(path, "MTD.xml")
+
+
+def test_a_prolog_ends(tmp_path: Path) -> None:
+    """A comment is held in memory whole, and looked through again with each piece of it."""
+    path = tmp_path / "MTD.xml"
+    path.write_bytes(b"<!--" + b"x" * 200_000 + b"--><a/>")
+    check_prolog(path, "MTD.xml")
+    path.write_bytes(b"<!--" + b"x" * 300_000 + b"--><a/>")
+    with pytest.raises(ProductError, match=r"XML in MTD\.xml"):
+        check_prolog(path, "MTD.xml")
+
+
+def test_size() -> None:
+    assert parse_xml(b"<a>" + b" " * 4_194_297 + b"</a>", "MTD.xml").tag == "a"
+    with pytest.raises(ProductError, match=r"at most 4194304 bytes of MTD\.xml, found 4194305"):
+        parse_xml(b"<a>" + b" " * 4_194_298 + b"</a>", "MTD.xml")
+
+
+def test_depth() -> None:
+    content = b"<a>" * 100_000 + b"</a>" * 100_000
+    assert Document(content, "MTD.xml", "a").elements("a/a/b") == []
+
+
+@pytest.mark.parametrize(
+    "declared", ["utf-16", "utf-32", "utf-7", "ebcdic-cp-us", "shift_jis", "x-none", "zlib", "hex"]
+)
+def test_an_encoding_that_it_has_not(declared: str) -> None:
+    with pytest.raises(ProductError, match=r"XML in MTD\.xml"):
+        parse_xml(f'<?xml version="1.0" encoding="{declared}"?><a/>'.encode(), "MTD.xml")

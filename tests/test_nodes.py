@@ -211,7 +211,8 @@ def test_a_cut_file_is_gone_on_with_where_the_service_can(
 
 
 @pytest.mark.parametrize(
-    "content_range", ["bytes 0-9/10", "bytes 7-9/*", "bytes x-y/z", "items 1-2/3", ""]
+    "content_range",
+    ["bytes 0-9/10", "bytes 7-9/*", "bytes x-y/z", "items 1-2/3", "", f"bytes {'9' * 5000}-1/2"],
 )
 def test_a_partial_body_that_does_not_fit_is_not_used(
     stage_in: StageIn, large: Path, assert_same_tree: SameTree, content_range: str

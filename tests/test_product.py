@@ -66,6 +66,21 @@ def test_asset_href_of_a_missing_asset(make_item: MakeItem) -> None:
         get_asset_href(make_item(), "B99")
 
 
+def test_what_is_found_is_told_in_brief(make_item: MakeItem) -> None:
+    item = make_item(key="x" * 10_000)
+    item.assets |= {f"{number}\ud800": pystac.Asset("x") for number in range(1000)}
+    for wrong in (
+        item,
+        make_item(href=f"https://{'x' * 10_000}/"),
+        make_item(href=f"https://download.dataspace.copernicus.eu/{'x' * 10_000}"),
+        make_item("x" * 10_000, platform="x" * 10_000),
+        make_item("x", platform=[[]] * 10_000),
+    ):
+        with pytest.raises(ProductError) as caught:
+            Product.from_item(wrong, PLATFORM_ORIGINS)
+        assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize(
     ("id_", "found"),
     [
@@ -101,6 +116,11 @@ def test_other_items_are_refused(make_item: MakeItem, id_: str, found: str) -> N
         f"https://download.dataspace.copernicus.eu/odata/v1/Products({UUID})/$value?token=1",
         "https://download.dataspace.copernicus.eu/odata/v1/Products(../../x)/$value",
         f"https://download.dataspace.copernicus.eu/odata/v1/Products(\u0660{UUID[1:]})/$value",
+        f"https://[::1]/odata/v1/Products({UUID})/$value",
+        f"https://download.dataspace.copernicus.eu./odata/v1/Products({UUID})/$value",
+        f"https://downl\u043ead.dataspace.copernicus.eu/odata/v1/Products({UUID})/$value",
+        f"https://download.dataspace.copernicus.eu%2eevil.example/odata/v1/Products({UUID})/$value",
+        f"file://download.dataspace.copernicus.eu/odata/v1/Products({UUID})/$value",
         "s3://eodata/Sentinel-2/MSI/L1C/x.SAFE",
         "",
     ],

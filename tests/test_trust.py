@@ -1,7 +1,13 @@
+from urllib.parse import urljoin, urlsplit
+
 import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from urllib3.util import parse_url
 
 from app.errors import ProductError, UsageError
-from app.trust import PLATFORM_ORIGINS, Trust, get_origin, redact
+from app.trust import PLATFORM_ORIGINS, Trust, get_origin, redact, strip_secrets
 
 
 @pytest.mark.parametrize(
@@ -90,3 +96,57 @@ def test_redact() -> None:
     assert redact("https://host?token=secret") == "https://host"
     assert redact("https://user:pass?word@host/x") == "https://…"
     assert redact(r"https://evil\@host/") == "https://…"
+    assert redact("https://host/" + "x" * 10_000) == "https://host/" + "x" * 487 + "…"
+    assert strip_secrets("https://u@host/" + "x" * 10_000) == "https://host/" + "x" * 10_000
+
+
+pieces = st.sampled_from(
+    [
+        *(
+            "http",
+            "https",
+            "HTTPS",
+            ":",
+            "//",
+            "/",
+            "\\",
+            "@",
+            "?",
+            "#",
+            "[",
+            "]",
+            "%",
+            ".",
+            "..",
+            ";",
+        ),
+        *(
+            "zipper.dataspace.copernicus.eu",
+            "evil.example",
+            "127.0.0.1",
+            "::1",
+            "user",
+            "443",
+            "0x7f",
+        ),
+        *(" ", "\t", "\n", "\0", "\u3002", "\uff0f", "\u2100", "%2e", "%40", "%5c", "é", "xn--"),
+    ]
+)
+
+
+@given(base=st.just("https://zipper.dataspace.copernicus.eu/a"), parts=st.lists(pieces, max_size=9))
+def test_whoever_reads_a_url_reads_the_same_host(base: str, parts: list[str]) -> None:
+    """At each hop: what is checked, what requests makes of it, and where urllib3 connects to."""
+    try:
+        url = urljoin(base, "".join(parts))
+        origin = get_origin(url)
+    except (ProductError, ValueError):
+        return
+    try:
+        prepared = str(requests.Request("GET", url).prepare().url)
+    except requests.exceptions.RequestException:
+        return
+    read = [urlsplit(url), urlsplit(prepared), parse_url(url), parse_url(prepared)]
+    assert len({(part.hostname or "").strip("[]").lower() for part in read}) == 1
+    assert len({part.port or {"http": 80, "https": 443}[part.scheme] for part in read}) == 1
+    assert get_origin(prepared) == origin

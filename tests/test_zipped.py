@@ -1,21 +1,29 @@
 """Archives as the platform makes them, and as nobody should."""
 
+import gc
 import io
+import os
 import stat
 import struct
+import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from app.errors import VerificationError
+from app import zipped
+from app.credentials import Credentials
+from app.errors import ProductError, VerificationError
 from app.pacing import Pacing
 from app.product import Product
 from app.progress import Progress
 from app.transfer import Client
 from app.trust import Trust
 from app.zipped import ZippedSource
+from sandbox.faults import Fault
+from sandbox.server import Sandbox
 
 NAME = "S2A_MSIL1C_20240116T000741_N0510_R130_T51CVP_20240116T010505.SAFE"
 PRODUCT = Product(NAME, "0" * 8 + "-0000-0000-0000-" + "0" * 12, "http://127.0.0.1:9")
@@ -231,3 +239,109 @@ def test_what_the_checks_behind_find_wrong_discards_it_too(
     with pytest.raises(VerificationError), source.open("manifest.safe"):
         raise VerificationError("a digest is another")
     assert not list(tmp_path.iterdir())
+
+
+def test_deflate_that_is_none(open_archive: OpenArchive) -> None:
+    content = bytearray(pack((FILE, bytes(range(256)) * 8), method=zipfile.ZIP_DEFLATED))
+    content[content.index(b"PK\3\4") + 30 + len(FILE)] ^= 0xFF
+    with pytest.raises(VerificationError, match=r"manifest\.safe whole in the zip"):
+        read(open_archive(bytes(content)), "manifest.safe")
+
+
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**63, 2**64 - 1])
+def test_a_place_beyond_all_files(open_archive: OpenArchive, offset: int) -> None:
+    """Of 64 bits, in an extra field (APPNOTE.TXT 4.5.3)."""
+    content = bytearray(pack((FILE, b"x")))
+    header, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
+    struct.pack_into("<I", content, header + 42, 0xFFFFFFFF)
+    struct.pack_into("<H", content, header + 30, 12)
+    struct.pack_into("<I", content, end + 12, end - header + 12)
+    content[end:end] = struct.pack("<HHQ", 1, 8, offset)
+    with pytest.raises(VerificationError, match="expected"):
+        read(open_archive(bytes(content)), "manifest.safe")
+
+
+def test_an_extra_field_gives_no_other_name(open_archive: OpenArchive) -> None:
+    """Python 3.13 takes the name from there, and with it what is a folder (APPNOTE.TXT 4.6.9)."""
+    name = f"{NAME}/HTML/x"
+    member = zipfile.ZipInfo(name)
+    path = b"\x01" + struct.pack("<I", zlib.crc32(name.encode())) + f"{NAME}/../evil/".encode()
+    member.extra = struct.pack("<HH", 0x7075, len(path)) + path
+    content = pack((FILE, b"x"), (member, b"y"))
+    if sys.version_info >= (3, 13):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert archive.namelist()[1].endswith("evil/")
+    source = open_archive(content)
+    assert source.list_files() == {"manifest.safe": 1, "HTML/x": 1}
+    assert read(source, "HTML/x") == b"y"
+
+
+def test_another_name_before_the_bytes(open_archive: OpenArchive) -> None:
+    """What zipfile says of it may be as long as that name, of 64 KiB."""
+    content = bytearray(pack((FILE, b"x" * 60_000)))
+    struct.pack_into("<H", content, 26, 60_000)
+    with pytest.raises(VerificationError, match=r"manifest\.safe whole in the zip") as caught:
+        read(open_archive(bytes(content)), "manifest.safe")
+    assert len(str(caught.value)) < 400
+
+
+def test_more_members_than_files_in_a_product(open_archive: OpenArchive) -> None:
+    source = open_archive(pack(*((f"{NAME}/{number}", b"") for number in range(10_001))))
+    with pytest.raises(VerificationError, match=r"at most 10000 members .* found 10001"):
+        source.list_files()
+
+
+def test_a_directory_of_many_megabytes_is_not_read(open_archive: OpenArchive) -> None:
+    """It is as long as the end of the archive says: here as long as all there is."""
+    content = bytearray(pack((FILE, bytes(5_000_000))))
+    end = content.rindex(b"PK\5\6")
+    struct.pack_into("<II", content, end + 12, end, 0)
+    with pytest.raises(VerificationError, match="one piece of it has 50"):
+        open_archive(bytes(content)).list_files()
+
+
+@pytest.fixture
+def fetching(platform: Sandbox, tmp_path: Path) -> ZippedSource:
+    """A source whose archive is yet to come."""
+    trust = Trust.from_settings(platform.environment["CDSE_TRUSTED_HOSTS"], "")
+    client = Client(trust, Credentials(trust, access_token=platform.mint()), Pacing(1))
+    product = Product(NAME, PRODUCT.uuid, platform.download)
+    return ZippedSource(product, client, tmp_path / "product.zip", Progress())
+
+
+@pytest.mark.parametrize("framing", ["length", "close"])
+def test_an_archive_without_end(
+    fetching: ZippedSource, platform: Sandbox, monkeypatch: pytest.MonkeyPatch, framing: str
+) -> None:
+    """The bound is lowered, as nobody sends 10 GB here."""
+    monkeypatch.setattr(zipped, "LARGEST_PRODUCT", 1_000_000)
+    body = pack((FILE, bytes(5_000_000)))
+    platform.faults.add(Fault(on="download", body=body, framing=framing))
+    with pytest.raises(ProductError, match="of at most 1000000 bytes, found more") as caught:
+        fetching.list_files()
+    assert not caught.value.passing
+    assert [path.name for path in Path(fetching._archive.parent).iterdir()] == []
+
+
+def test_the_last_of_several_disks(fetching: ZippedSource, platform: Sandbox) -> None:
+    """zipfile finds it to be none by an exception of its own (APPNOTE.TXT 4.3.15)."""
+    content = pack((FILE, b"x"))
+    end = content.rindex(b"PK\5\6")
+    locator = struct.pack("<4sIQI", b"PK\6\7", 1, end, 7)
+    platform.faults.add(Fault(on="download", body=content[:end] + locator + content[end:]))
+    with pytest.raises(VerificationError, match="expected a zip of"):
+        fetching.list_files()
+
+
+def test_the_file_is_closed_with_the_last_reader(open_archive: OpenArchive) -> None:
+    source = open_archive(pack((FILE, b"x" * 600_000)))
+    with source.open("manifest.safe") as chunks:
+        first = next(iter(chunks))
+        assert source._opened is not None
+        file = source._opened.archive.fp._file
+        source._discard()
+        assert len(first + b"".join(chunks)) == 600_000
+    del chunks
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file)

@@ -23,7 +23,7 @@ from app.output import writing
 from app.product import Product
 from app.radiometry import Radiometry
 from app.thumbnail import MEDIA_TYPE, NAME, Thumbnail
-from app.trust import get_origin, redact
+from app.trust import get_origin, strip_secrets
 
 if TYPE_CHECKING:
     import pystac
@@ -360,11 +360,13 @@ def _add_source_link(item: "pystac.Item", source: "pystac.Item") -> None:
     """Link to the platform's item, where that says where it is; without what may be secret."""
     import pystac
 
-    href = redact(source.get_self_href() or "")
+    href = strip_secrets(source.get_self_href() or "")
     try:
         get_origin(href)
     except ProductError:
         return
+    if not (href.isascii() and href.isprintable()):
+        return  # as a URI is written (RFC 3986, section 2)
     item.add_link(
         pystac.Link("via", href, "application/geo+json", "The item that this was staged from")
     )

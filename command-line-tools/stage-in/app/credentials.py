@@ -55,7 +55,10 @@ class Token:
                 float(claims.get("exp") or "inf"),  # 0 of tokens without end, by older Keycloaks
                 str(claims.get("typ", "")),
             )
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (
+            *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+            OverflowError,  # of a number that is too large for any clock
+        ):
             return cls(value, 0.0, float("inf"), "")
 
     @property
@@ -77,9 +80,10 @@ class Token:
     @property
     def end(self) -> str:
         """When it ends or ended, for a person."""
-        if self.expires == float("inf"):
+        try:
+            return f"{datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        except (ValueError, OverflowError, OSError):  # infinity, or a year that no calendar has
             return "at an unknown time"
-        return f"{datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
     def __repr__(self) -> str:
         return f"Token(kind={self.kind!r}, expires={self.end!r})"

@@ -1,15 +1,19 @@
 """The STAC item of the platform, from a URL or a file."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.errors import NotFoundError, ProductError, VerificationError
-from app.transfer import LARGEST_DOCUMENT, Client
+from app.transfer import Client
 from app.trust import redact
 
 if TYPE_CHECKING:
     import pystac
+
+# A list of empty lists takes a hundred times the memory of its text. Items have 30 to 60 KB.
+LARGEST_ITEM = 2 * 1024 * 1024  # bytes
 
 
 def fetch_item(url: str, client: Client) -> "pystac.Item":
@@ -19,7 +23,7 @@ def fetch_item(url: str, client: Client) -> "pystac.Item":
         StageInError: of the kind that the failure is.
     """
     with client.get(url) as body:
-        content = body.read()
+        content = body.read(LARGEST_ITEM)
     return parse_item(content, redact(url))
 
 
@@ -32,11 +36,13 @@ def load_item(path: Path) -> "pystac.Item":
     """
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_DOCUMENT)
+            content = file.read(LARGEST_ITEM + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"expected a STAC item at {path}, found no such file") from error
     except (OSError, ValueError) as error:
         raise ProductError(f"expected a STAC item that can be read: {error}") from error
+    if len(content) > LARGEST_ITEM:
+        raise ProductError(f"expected at most {LARGEST_ITEM} bytes at {path}, found more")
     return parse_item(content, str(path))
 
 
@@ -66,13 +72,16 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
             f"expected a STAC item (type Feature) at {source}, found {str(kind)[:40]}"
         )
     try:
-        item = pystac.Item.from_dict(fields)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is deprecated, in its own words
+            item = pystac.Item.from_dict(fields, preserve_dict=False)
     except Exception as error:  # whatever its shape, what others wrote is no bug of ours
         raise ProductError(
             f"expected a STAC item at {source}: {type(error).__name__} {str(error)[:200]}"
         ) from error
     if not isinstance(item.id, str):
-        raise ProductError(f"expected a STAC item with an id at {source}, found {item.id!r}")
+        kind = type(item.id).__name__
+        raise ProductError(f"expected a STAC item with an id at {source}, found a {kind}")
     return item
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
 
 from app.errors import VerificationError
-from app.metadata import parse_xml
+from app.metadata import LARGEST_XML, parse_xml
 
 NAME = "manifest.safe"
 BANDS = (
@@ -34,7 +34,8 @@ _ALGORITHMS = {"MD5": "md5", "SHA3-256": "sha3_256"}
 
 # A whole tile is about 0.9 GB; this only stops numbers that no product can mean.
 LARGEST_PRODUCT = 10 * 1000**3  # bytes
-_LARGEST_NUMBER_OF_FILES = 10_000
+LARGEST_NUMBER_OF_FILES = 10_000  # about 110 of today's products, 130 of those of 2015
+_LONGEST_PATH = 1000  # bytes; about 150 in products
 _IMAGE = re.compile(r"GRANULE/(?P<granule>[^/]+)/IMG_DATA/[^/]+_(?P<band>B\d[\dA]|TCI)\.jp2")
 _OF_A_BAND = re.compile(
     r"GRANULE/[^/]+/"
@@ -71,7 +72,7 @@ def parse(document: bytes) -> dict[str, Entry]:
             a path that stays inside, a size, or a digest by a known algorithm.
     """
     objects = parse_xml(document, NAME).findall("dataObjectSection/dataObject")
-    if not 0 < len(objects) <= _LARGEST_NUMBER_OF_FILES:
+    if not 0 < len(objects) <= LARGEST_NUMBER_OF_FILES:
         raise VerificationError(f"expected files in {NAME}, found {len(objects)} entries")
     entries = [_read_entry(data_object) for data_object in objects]
     check_distinct([NAME, *(entry.path for entry in entries)])
@@ -86,7 +87,7 @@ def _read_entry(data_object: Element) -> Entry:
     if stream is None or location is None or checksum is None:
         raise VerificationError(
             f"expected byteStream, fileLocation and checksum of each file in {NAME}, found "
-            f"dataObject {data_object.get('ID')!r} without one of them"
+            f"dataObject {data_object.get('ID', '')[:80]!r} without one of them"
         )
     path = check_path(location.get("href", "").removeprefix("./"), NAME)
     size = stream.get("size", "")
@@ -119,10 +120,12 @@ def check_path(path: str, source: str) -> str:
         source: who has, for the error.
 
     Raises:
-        VerificationError: it is absolute, has `..`, a back-slash, a drive, a control character, …
+        VerificationError: it is absolute, has `..`, a back-slash, a drive, a control character, is
+            longer than systems take, …
     """
     parts = path.split("/")
     plain = path.isprintable() and not re.search(r'[\\:*?"<>|#%]', path)
+    plain = plain and len(path.encode()) <= _LONGEST_PATH
     if not plain or any(
         part in {"", ".", ".."} or part != part.strip() or len(part.encode()) > 255
         for part in parts
@@ -159,8 +162,10 @@ def check_size(entries: Iterable[Entry]) -> None:
     """
     total = sum(entry.size for entry in entries)
     if total > LARGEST_PRODUCT:
+        # A listing may announce a number that Python refuses to write out.
+        found = total if total < 10**15 else "far more"
         raise VerificationError(
-            f"expected a product of at most {LARGEST_PRODUCT} bytes, found {total} announced"
+            f"expected a product of at most {LARGEST_PRODUCT} bytes, found {found} announced"
         )
 
 
@@ -168,7 +173,8 @@ def check_complete(entries: Mapping[str, Entry]) -> None:
     """Check that the files make up a Level-1C product of one granule.
 
     Raises:
-        VerificationError: a band, the true colour image or one of the metadata files is missing.
+        VerificationError: a band, the true colour image or one of the metadata files is missing,
+            or one of those that are read whole is larger than such files are.
     """
     images = [match for path in entries if (match := _IMAGE.fullmatch(path))]
     granules = {match["granule"] for match in images}
@@ -186,6 +192,12 @@ def check_complete(entries: Mapping[str, Entry]) -> None:
         )
     if len(images) != len(BANDS) + 1:
         raise VerificationError(f"expected {len(BANDS) + 1} images in {NAME}, found {len(images)}")
+    for path in required:
+        if entries[path].size > LARGEST_XML:
+            raise VerificationError(
+                f"expected at most {LARGEST_XML} bytes of {path}, found {entries[path].size} in "
+                f"{NAME}"
+            )
 
 
 def read_selection(names: str) -> frozenset[str]:

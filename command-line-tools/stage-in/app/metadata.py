@@ -1,5 +1,6 @@
 """The XML files of a product, read with care: what is in them was written by others."""
 
+import io
 import math
 import re
 from datetime import datetime
@@ -10,6 +11,10 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from app.errors import ProductError, VerificationError
+
+# Elements take up to thirty times the memory of their tags. Those of products have up to 0.6 MB.
+LARGEST_XML = 4 * 1024 * 1024  # bytes
+_LONGEST_PROLOG = 256 * 1024  # bytes in which the first element has begun
 
 _UNREADABLE = (ParseError, ValueError, LookupError, RecursionError)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -27,8 +32,12 @@ def parse_xml(document: bytes, name: str) -> Element:
         name: the file's name, for the error.
 
     Raises:
-        VerificationError: it has one, or is not well-formed.
+        VerificationError: it has one, is not well-formed, or larger than such documents are.
     """
+    if len(document) > LARGEST_XML:
+        raise VerificationError(
+            f"expected at most {LARGEST_XML} bytes of {name}, found {len(document)}"
+        )
     try:
         root: Element = defusedxml.ElementTree.fromstring(document, forbid_dtd=True)
     except DefusedXmlException as error:
@@ -48,11 +57,12 @@ def check_prolog(path: Path, name: str) -> None:
         name: what the error calls it.
 
     Raises:
-        ProductError: it has one, or no XML begins there.
+        ProductError: it has one, or no XML begins there, after no more than a comment.
     """
     try:
         with path.open("rb") as file:
-            next(defusedxml.ElementTree.iterparse(file, events=("start",), forbid_dtd=True))
+            begin = io.BytesIO(file.read(_LONGEST_PROLOG))
+        next(defusedxml.ElementTree.iterparse(begin, events=("start",), forbid_dtd=True))
     except DefusedXmlException as error:
         raise ProductError(f"expected {name} without a DOCTYPE, found one: refused") from error
     except (*_UNREADABLE, StopIteration, OSError) as error:

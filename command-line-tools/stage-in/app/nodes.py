@@ -17,6 +17,7 @@ RATE = 20e6  # bytes/s that the platform grants a connection (CDSE documentation
 A_FEW = 0.25  # of a product's bytes: for fewer the zip is not worth fetching
 CHANGE = 5.0  # seconds to be gained at least by changing to the zip
 _MOST_NODES = 10_000
+_LARGEST_LIST = 2 * 1024 * 1024  # bytes; those of products have up to 30 KB
 _DEEPEST = 16  # folders; products have five
 
 
@@ -105,7 +106,7 @@ class NodesSource:
         url = f"{self._url(folder.rstrip('/'))}/Nodes"
         try:
             with self._client.get_listing(url) as body:
-                document = body.read()
+                document = body.read(_LARGEST_LIST)
         except UnauthorizedError as error:
             raise SourceError(f"no list of single files without a token: {error}") from error
         try:

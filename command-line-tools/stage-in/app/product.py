@@ -68,8 +68,9 @@ class Product:
         origin = get_origin(href)
         if origin not in trusted:
             raise ProductError(
-                f"expected asset {key!r} of item {item.id} at a trusted host, found {origin}: if "
-                "it is a mirror that may see your token, name it in CDSE_TRUSTED_HOSTS"
+                f"expected asset {key!r} of item {item.id} at a trusted host, found "
+                f"{redact(origin)}: if it is a mirror that may see your token, name it in "
+                "CDSE_TRUSTED_HOSTS"
             )
         path = href.partition("://")[2].partition("/")[2]
         match = _PATH.fullmatch(path)
@@ -110,9 +111,9 @@ def get_asset_href(item: "pystac.Item", asset_key: str) -> str:
         ProductError: the item has no such asset.
     """
     if asset_key not in item.assets:
+        found = ", ".join(item.assets) or "no assets"
         raise ProductError(
-            f"expected an asset {asset_key!r} in item {item.id}, "
-            f"found {', '.join(item.assets) or 'no assets'}"
+            f"expected an asset {asset_key!r} in item {item.id[:100]}, found {found[:200]}"
         )
     href: str = item.assets[asset_key].href
     before, separator, after = href.partition("://")
@@ -129,4 +130,5 @@ def _describe(item: "pystac.Item") -> str:
     if level and item.id.startswith("S2"):
         return f"found {item.id[:100]!r}, a Level-{level[1][1:]} product"
     platform = item.properties.get("platform", "unknown")
-    return f"found {item.id[:100]!r} of platform {str(platform)[:40]!r}"
+    platform = platform[:40] if isinstance(platform, str) else type(platform).__name__
+    return f"found {item.id[:100]!r} of platform {platform!r}"

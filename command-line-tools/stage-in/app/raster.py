@@ -1,14 +1,31 @@
 """What the header of an image says: how many pixels, and where they are."""
 
 import math
+import os
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from app.errors import ProductError
+
+# A tile is 109.8 km wide, a pixel 10 m at least (S2-PDGS-TAS-DI-PSD, "Tiling"); the images are
+# coded in tiles of 192 to 1024 pixels. What is beyond has no use but to exhaust the memory: the
+# library allots some kilobytes to each tile and component before it looks at any.
+_MOST_PIXELS = 10_980  # of a side
+_LARGEST_BLOCK = 4096  # pixels of a side
+_MOST_BLOCKS = 4096
+_MOST_COMPONENTS = 16
+_LARGEST_BOXES = 1024 * 1024  # bytes of all that is not the image: a few kilobytes in products
+
+_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"  # ISO 15444-1, I.5.1
+# SOC, SIZ, its length and capabilities, size, offset, size and offset of blocks, components
+_SIZE = struct.Struct(">4H8IH")
+# length, type, length where that is 1 (ISO 15444-1, I.4)
+_BOX = struct.Struct(">I4sQ")
 
 # No side-car files: neither left behind nor, where the product has them not, believed.
 _OPTIONS = {"GDAL_PAM_ENABLED": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
@@ -80,11 +97,76 @@ def opening(path: Path, name: str) -> Iterator[Any]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
+        _check_header(path)
         with warnings.catch_warnings(), rasterio.Env(**_OPTIONS):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path.absolute(), driver="JP2OpenJPEG") as image:
                 yield image
-    except RasterioError as error:
+    except (RasterioError, OSError, ValueError, struct.error) as error:
         raise ProductError(
             f"expected {name} to be a JPEG 2000 image that can be read: {str(error)[:200]}"
         ) from error
+
+
+def _check_header(path: Path) -> None:
+    """Check that an image is no larger than a product's, before a library believes what it says.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: it is larger, or not in the JP2 format.
+        OSError: it can't be read.
+        struct.error: it breaks off.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_SIGNATURE)) != _SIGNATURE:
+            raise ValueError("it has no signature of JP2")
+        codestream, others = None, 0
+        for kind, start, end in _read_boxes(file):
+            if kind == b"jp2c" and codestream is None:
+                codestream = start
+            else:
+                others += end - start
+        if codestream is None or others > _LARGEST_BOXES:
+            raise ValueError(f"it has no image, or more than {_LARGEST_BOXES} bytes beside it")
+        file.seek(codestream)
+        _check_size(file.read(_SIZE.size))
+
+
+def _read_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Iterate over type, begin and end of the contents of the boxes that follow (ISO 15444-1, I.4).
+
+    A box of length 0 goes on to the end of the file, and what is no box is taken for such; one of
+    length 1 has 8 bytes for it.
+    """
+    position = file.tell()
+    whole = file.seek(0, os.SEEK_END)
+    while position < whole:
+        file.seek(position)
+        length, kind, long = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
+        begin = position + (_BOX.size if length == 1 else 8)
+        end = position + (long if length == 1 else length)
+        if not begin <= end <= whole:
+            begin, end = min(begin, whole), whole
+        yield kind, begin, end
+        position = end
+
+
+def _check_size(segment: bytes) -> None:
+    """Check the marker segment SIZ, which a codestream begins with (ISO 15444-1, A.5.1)."""
+    start, marker, _, _, *sides, components = _SIZE.unpack(segment)
+    if (start, marker) != (0xFF4F, 0xFF51):
+        raise ValueError("its codestream begins with no size")
+    right, bottom, _, _, width, height, left, top = sides
+    blocks = -(-(right - left) // max(width, 1)) * -(-(bottom - top) // max(height, 1))
+    if (
+        max(right, bottom) > _MOST_PIXELS
+        or max(min(width, right), min(height, bottom)) > _LARGEST_BLOCK
+        or blocks > _MOST_BLOCKS
+        or components > _MOST_COMPONENTS
+    ):
+        raise ValueError(
+            f"it says that it has {right} x {bottom} pixels of {components} components in blocks "
+            f"of {width} x {height}"
+        )

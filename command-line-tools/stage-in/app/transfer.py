@@ -39,7 +39,6 @@ CONNECT_TIMEOUT = 10.0  # seconds
 STALL_TIMEOUT = 60.0  # seconds without a byte after which a connection is given up
 LEAST_RATE = 1000.0  # bytes/s over that time below which it is given up too
 MAX_REDIRECTS = 5
-LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of an item or a listing that are read
 LARGEST_EXPLANATION = 4096  # bytes of an error
 LARGEST_ANSWER = 256 * 1024  # bytes of an answer of the token endpoint; real ones have 5 KB
 
@@ -110,6 +109,18 @@ class NoAuth(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """A session that leaves redirects alone.
+
+    Where it is not to follow them, requests makes the next request all the same: it reads the body
+    of the redirect, however long that is, and stumbles over a Location that is none.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Say that there is none."""
+        return None
+
+
 class Body:
     """The body of a response, as an iterator of chunks of at most 256 KiB.
 
@@ -158,7 +169,7 @@ class Body:
                         )
                     marked, since = position, now
 
-    def read(self, limit: int = LARGEST_DOCUMENT) -> bytes:
+    def read(self, limit: int) -> bytes:
         """Return the whole body.
 
         Raises:
@@ -245,7 +256,7 @@ class Client:
     @property
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
-            session = requests.Session()
+            session = _Session()
             session.headers["User-Agent"] = _user_agent()
             session.headers["Accept-Encoding"] = "identity"
             session.mount("https://", HTTPAdapter(max_retries=0))
@@ -357,8 +368,8 @@ def post_form(url: str, fields: dict[str, str]) -> dict[str, Any]:
         CredentialsError: it refuses what it was given.
         TemporaryError: it can't be reached, or answers something else.
     """
-    with _translated(url):
-        response = requests.post(
+    with _translated(url), _Session() as session:
+        response = session.post(
             url,
             data=fields,
             auth=NoAuth(),
@@ -431,6 +442,10 @@ def _translated(url: str) -> Iterator[None]:
         raise TemporaryError(f"nothing came from {redact(url)} in time") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise TemporaryError(f"{_reason(error)} at {redact(url)}") from error
+    except ValueError as error:  # of the libraries, by numbers and characters that are none
+        raise VerificationError(
+            f"expected an answer in HTTP of {redact(url)}: {_reason(error)}"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -450,7 +465,7 @@ def _reason(error: BaseException) -> str:
 
 def _check_range(content_range: str, start: int, url: str) -> None:
     """Check that a partial body is the rest that was asked for (RFC 9110, section 14.4)."""
-    match = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)", content_range)
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", content_range)
     if match is None or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
         raise VerificationError(
             f"expected bytes {start} to the end of {redact(url)}, found {content_range[:80]!r}"
@@ -473,5 +488,5 @@ def _read_retry_after(value: str) -> float | None:
         return float(value)
     try:
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -28,6 +28,7 @@ _URL = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?(?P<rest>/[^\s\\]*)?",
     re.ASCII | re.IGNORECASE,
 )
+_LONGEST_SHOWN = 500  # characters; the platform's longest have about 400
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -90,7 +91,13 @@ class Trust:
 
 
 def redact(url: str) -> str:
-    """Return a URL fit for a log: without user information, query and fragment."""
+    """Return a URL fit for a log: without what may be secret, and not longer than a line may be."""
+    plain = strip_secrets(url)
+    return plain if len(plain) <= _LONGEST_SHOWN else f"{plain[:_LONGEST_SHOWN]}…"
+
+
+def strip_secrets(url: str) -> str:
+    """Return a URL without user information, query and fragment."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url

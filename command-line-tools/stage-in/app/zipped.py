@@ -1,15 +1,25 @@
 """The product as one zip: a single stream, kept as a file, checked before anything is unpacked."""
 
+import io
+import os
 import stat
+import struct
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.errors import VerificationError
-from app.manifest import Entry, check_distinct, check_path
+from app.errors import ProductError, VerificationError
+from app.manifest import (
+    LARGEST_NUMBER_OF_FILES,
+    LARGEST_PRODUCT,
+    Entry,
+    check_distinct,
+    check_path,
+)
 from app.output import writing
 from app.product import Product
 from app.progress import Progress
@@ -18,7 +28,12 @@ from app.transfer import CHUNK, Client
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE.TXT 4.4.4: encryption, strong, masked headers
 _LOCAL_HEADER = 30  # bytes of a local file header before the name (APPNOTE.TXT 4.3.7)
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-_UNREADABLE = (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError)
+_LARGEST_PIECE = 4 * 1024 * 1024  # bytes; central directories of products have about 25 KB
+# What zipfile and those below it raise of what others wrote, or of a disk that fails.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError),
+    *(RuntimeError, OSError),
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ class ZippedSource:
         part = get_part(self._archive)
         try:
             self._receive(part, part.stat().st_size if part.exists() else 0)
-        except VerificationError:
+        except ProductError:
             part.unlink(missing_ok=True)
             raise
         with writing(part):
@@ -104,11 +119,13 @@ class ZippedSource:
 
     def _receive(self, part: Path, arrived: int) -> None:
         with self._client.download(self._product.zip_url, arrived) as body:
+            self._check_size(body.start + (body.length or 0))
             if body.length:
                 self._progress.expect(body.start + body.length, self._product.zip_url)
             with writing(part), part.open("r+b" if body.start else "wb") as file:
                 file.seek(body.start)
                 for chunk in body:
+                    self._check_size(file.tell() + len(chunk))
                     file.write(chunk)
                 file.truncate()
         size = part.stat().st_size
@@ -117,10 +134,18 @@ class ZippedSource:
                 f"expected {body.start + body.length} bytes of the zip of {self._product.id}, "
                 f"found {size}"
             )
-        if not zipfile.is_zipfile(part):
+        if not _is_zip(part):
             raise VerificationError(
                 f"expected a zip of {self._product.id}, found {size} bytes of "
                 f"{body.media_type[:60] or 'unknown type'}: {_begin(part)}"
+            )
+
+    def _check_size(self, size: int) -> None:
+        """Refuse an archive without end: each of its bytes would be progress."""
+        if size > LARGEST_PRODUCT:
+            raise ProductError(
+                f"expected a zip of {self._product.id} of at most {LARGEST_PRODUCT} bytes, found "
+                "more"
             )
 
 
@@ -129,9 +154,58 @@ def get_part(archive: Path) -> Path:
     return archive.with_suffix(".part")
 
 
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of one that says that it spans several disks
+        return False
+
+
 def _begin(path: Path) -> str:
     with path.open("rb") as file:
         return repr(file.read(40).decode("ascii", "replace"))
+
+
+class _Pieces(io.RawIOBase):
+    """A file of which no more than a piece is read at once, however long others say it is.
+
+    It is closed with its last reader.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._position = 0
+        self._size = os.fstat(self._file).st_size
+
+    def read(self, size: int = -1, /) -> bytes:
+        left = max(self._size - self._position, 0)
+        wanted = left if size < 0 else min(size, left)
+        if wanted > _LARGEST_PIECE:
+            raise zipfile.BadZipFile(f"one piece of it has {wanted} bytes")
+        content = os.pread(self._file, wanted, self._position) if wanted else b""
+        self._position += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if begin + offset < 0:
+            raise zipfile.BadZipFile(f"something is at {begin + offset} of it")
+        self._position = begin + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._file)
+        super().close()
 
 
 @dataclass(frozen=True)
@@ -155,7 +229,7 @@ class _Opened:
                     yield chunk
         except _UNREADABLE as error:
             raise VerificationError(
-                f"expected {path} whole in the zip of {source}: {error}"
+                f"expected {path} whole in the zip of {source}: {str(error)[:200]}"
             ) from error
 
 
@@ -166,21 +240,28 @@ def _open_archive(path: Path, product: Product) -> _Opened:
     announces is refused, never mended.
     """
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(_Pieces(path))
     except _UNREADABLE as error:
-        raise VerificationError(f"expected a zip of {product.id}: {error}") from error
+        raise VerificationError(f"expected a zip of {product.id}: {str(error)[:200]}") from error
     members = archive.infolist()
+    if len(members) > LARGEST_NUMBER_OF_FILES:
+        raise VerificationError(
+            f"expected at most {LARGEST_NUMBER_OF_FILES} members in the zip of {product.id}, "
+            f"found {len(members)}"
+        )
     files = {}
     for member in members:
-        # `filename` is cut at a NUL; `orig_filename` is what the archive says.
+        # `filename` is cut at a NUL, and replaced by what an extra field says (0x7075) from Python
+        # 3.13 on; `orig_filename` is what the archive says, in front of the file's bytes too.
         name = check_path(member.orig_filename.removesuffix("/"), f"the zip of {product.id}")
+        is_folder = member.orig_filename.endswith("/")
         top, _, inner = name.partition("/")
         if top != product.name:
             raise VerificationError(
                 f"expected one folder {product.name} in the zip of {product.id}, found {top[:200]}"
             )
-        _check_kind(member, name)
-        if not member.is_dir():
+        _check_kind(member, name, stat.S_IFDIR if is_folder else stat.S_IFREG)
+        if not is_folder:
             if inner in files or not inner:
                 raise VerificationError(f"expected {name} once, as a file in {product.name}")
             files[inner] = member
@@ -189,9 +270,8 @@ def _open_archive(path: Path, product: Product) -> _Opened:
     return _Opened(archive, files)
 
 
-def _check_kind(member: zipfile.ZipInfo, name: str) -> None:
+def _check_kind(member: zipfile.ZipInfo, name: str, expected: int) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
-    expected = stat.S_IFDIR if member.is_dir() else stat.S_IFREG
     if kind not in {0, expected}:
         raise VerificationError(f"expected a plain file or folder, found {name} with mode {kind:o}")
     if member.flag_bits & _ENCRYPTED:
@@ -207,6 +287,7 @@ def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
     for member in sorted(members, key=lambda member: member.header_offset):
         if member.header_offset < end:
             raise VerificationError(
-                f"expected members one after another, found {member.filename} inside another"
+                f"expected members one after another, found {member.orig_filename} inside another"
             )
-        end = member.header_offset + _LOCAL_HEADER + len(member.filename) + member.compress_size
+        name = len(member.orig_filename)
+        end = member.header_offset + _LOCAL_HEADER + name + member.compress_size

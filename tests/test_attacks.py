@@ -1,0 +1,799 @@
+"""Attacks from end to end: what others wrote is hostile, and nothing comes of it.
+
+Each is met by the command as a process whose memory, time and files are bounded, in a folder
+amidst others, with a `.netrc` that has something for everybody. It ends with the right code and
+one line, and has touched nothing; the log of a stranger's server is the witness that nobody was
+asked who isn't trusted.
+"""
+
+import gc
+import hashlib
+import io
+import json
+import re
+import shutil
+import socketserver
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import StageInError
+from app.item import fetch_item
+from app.pacing import Pacing
+from app.transfer import Client
+from app.trust import Trust
+from sandbox.faults import Fault
+from sandbox.nodes import node_path
+from sandbox.server import Sandbox
+from tests.conftest import Run, StageIn
+from tests.editing import MANIFEST, PRODUCT, edit, find, reseal
+
+MEMORY = 512 * 1024  # KiB of data; an ordinary run takes a third
+PROCESSOR = 30  # seconds; an ordinary run takes one
+FILE = 64 * 1024  # blocks of 512 bytes
+LINE = 1000  # characters
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class World:
+    """The command in a folder that has neighbours."""
+
+    stage_in: StageIn
+    root: Path
+
+    def __call__(self, item: str, *options: str, **variables: str) -> Run:
+        """Run it, and look that all is as it was but for a catalog."""
+        platform, token = self.stage_in.platform, self.stage_in.platform.mint()
+        before = self._snapshot()
+        limits = f"ulimit -d {MEMORY}; ulimit -t {PROCESSOR}; ulimit -f {FILE}"
+        ended = subprocess.run(
+            [
+                *("sh", "-c", f'{limits}; exec "$@"', "sh"),
+                *(sys.executable, "-m", "app.app", "--input-item", item, *options),
+            ],
+            cwd=self.stage_in.folder,
+            env=self.stage_in.environment(
+                **{
+                    "CDSE_ACCESS_TOKEN": token,
+                    "HOME": str(self.root / "home"),
+                    "TMPDIR": str(self.root / "tmp"),
+                    "OPENBLAS_NUM_THREADS": "1",
+                    **variables,
+                }
+            ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        run = Run(ended.returncode, ended.stderr)
+        assert ended.stdout == ""
+        assert_lines(run)
+        assert token not in run.log
+        assert self._snapshot() == before
+        assert not platform.log.of("stranger")
+        assert {exchange.role for exchange in platform.log if exchange.holds(token)} <= {"download"}
+        shown = {exchange.header("Authorization") for exchange in platform.log}
+        assert shown <= {None, f"Bearer {token}"}
+        if run.code:
+            assert not list(self.stage_in.folder.glob("*catalog*"))
+        return run
+
+    def _snapshot(self) -> dict[str, bytes | str]:
+        """All that is there, without the catalog and what it is made in."""
+        found: dict[str, bytes | str] = {}
+        for path in self.root.rglob("*"):
+            name = path.relative_to(self.root).as_posix()
+            if name == "work/catalog" or name.startswith("work/catalog/"):
+                continue
+            mode = f"{path.lstat().st_mode:o}"
+            found[name] = path.read_bytes() if path.is_file() and not path.is_symlink() else mode
+        return found
+
+
+def assert_lines(run: Run) -> None:
+    """A log of lines that a terminal may be shown, the last of which tells a failure's reason."""
+    lines = run.log.splitlines()
+    levels = []
+    for line in lines:
+        match = re.fullmatch(r"\d{4}-\d\d-\d\dT\S+ (INFO|WARNING|ERROR|SUCCESS) +\S.*", line)
+        assert match, run.log[:5000]
+        assert line.isprintable()
+        assert len(line) <= LINE
+        levels.append(match[1])
+    assert levels.count("ERROR") == (run.code != 0)
+    assert levels[-1] == ("ERROR" if run.code else "SUCCESS")
+
+
+@pytest.fixture
+def world(stage_in: StageIn, tmp_path: Path) -> World:
+    for name in ("home", "tmp", "precious"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "precious/thesis.tex").write_text("the only copy")
+    (stage_in.folder / "notes.txt").write_text("mine")
+    netrc = tmp_path / "home/.netrc"
+    netrc.write_text("default login user password netrc-password\n")
+    netrc.chmod(0o600)
+    return World(stage_in, tmp_path)
+
+
+@pytest.fixture
+def copied(new: Path, platform: Sandbox, tmp_path: Path) -> Path:
+    """A SAFE folder that the platform serves and that may be edited."""
+    safe = shutil.copytree(new, tmp_path / "served" / new.name)
+    platform.add_product(safe)
+    return safe
+
+
+def uuid_of(platform: Sandbox, safe: Path) -> str:
+    return next(held.uuid for held in platform.products if held.name == safe.name)
+
+
+def test_an_ordinary_run_is_none_the_worse(world: World, platform: Sandbox, new: Path) -> None:
+    """The bounds and the watch let through what is to come through."""
+    run = world(platform.item_url(new.name))
+    assert run.code == 0, run.log
+    assert (world.stage_in.folder / "catalog/catalog.json").is_file()
+
+
+# -- archives
+
+
+def pack(safe: Path, *members: tuple[str | zipfile.ZipInfo, bytes], skip: str = "") -> bytes:
+    """A whole product, and some members more."""
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for path in sorted(safe.rglob("*")):
+                if path.is_file() and path.name != skip:
+                    archive.write(path, f"{safe.name}/{path.relative_to(safe).as_posix()}")
+            for member, content in members:
+                archive.writestr(member, content)
+        return file.getvalue()
+
+
+def member(name: str, mode: int = 0, method: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr, info.compress_type = mode << 16, method
+    return info
+
+
+def patched(content: bytes, offset: int, layout: str, *values: int, local: bool = False) -> bytes:
+    """Other numbers in the last header of the central directory, or the last before the bytes."""
+    changed = bytearray(content)
+    header = changed.rindex(b"PK\3\4" if local else b"PK\1\2")
+    struct.pack_into(layout, changed, header + offset, *values)
+    return bytes(changed)
+
+
+def with_extra(content: bytes, extra: bytes) -> bytes:
+    """An extra field for the last member, in the central directory alone."""
+    end = content.rindex(b"PK\5\6")
+    start = content.rindex(b"PK\1\2")
+    (size,) = struct.unpack_from("<I", content, end + 12)
+    changed = bytearray(content)
+    struct.pack_into("<H", changed, start + 30, len(extra))
+    struct.pack_into("<I", changed, end + 12, size + len(extra))
+    changed[end:end] = extra
+    return bytes(changed)
+
+
+def lying(safe: Path, size: int = 1, offset: int | None = None) -> bytes:
+    """A stranger whose size and place are in an extra field (APPNOTE 4.5.3)."""
+    content = pack(safe, (f"{safe.name}/HTML/x.txt", b"x"))
+    place = content.rindex(b"PK\3\4") if offset is None else offset
+    content = patched(content, 24, "<I", 0xFFFFFFFF)
+    content = patched(content, 42, "<I", 0xFFFFFFFF)
+    return with_extra(content, struct.pack("<HHQQ", 1, 16, size, place))
+
+
+def spoilt(safe: Path, method: int) -> bytes:
+    """A stranger, whom no digest vouches for, with a byte changed."""
+    info = member(f"{safe.name}/HTML/x.txt", method=method)
+    content = bytearray(pack(safe, (info, bytes(range(256)) * 8)))
+    place = content.rindex(b"PK\3\4") + 30 + len(info.filename)
+    content[place] ^= 0xFF
+    return bytes(content)
+
+
+def crowded(safe: Path, number: int) -> bytes:
+    """More members than a product has files by far."""
+    content = pack(safe)
+    end = content.rindex(b"PK\5\6")
+    name = f"{safe.name}/x".encode()
+    header = struct.pack("<4s12x12xH16x", b"PK\1\2", len(name)) + name
+    start = content.index(b"PK\1\2")
+    directory = content[start:end] + header * number
+    return (
+        content[:start]
+        + directory
+        + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(directory), start, 0)
+    )
+
+
+def on_disks(safe: Path) -> bytes:
+    """One that says that it is the last of several disks (APPNOTE 4.3.15)."""
+    content = pack(safe)
+    end = content.rindex(b"PK\5\6")
+    return content[:end] + struct.pack("<4sIQI", b"PK\6\7", 1, end, 7) + content[end:]
+
+
+ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "parent": (
+        lambda safe: pack(safe, (f"{safe.name}/../../../../precious/thesis.tex", b"evil")),
+        "plain relative path",
+    ),
+    "absolute": (lambda safe: pack(safe, ("/tmp/evil", b"evil")), "plain relative path"),
+    "link": (
+        lambda safe: pack(
+            safe, (member(f"{safe.name}/HTML/x", stat.S_IFLNK | 0o777), b"../../../../precious")
+        ),
+        "expected a plain file",
+    ),
+    "twice": (lambda safe: pack(safe, (f"{safe.name}/{PRODUCT}", b"evil")), "once"),
+    "look-alike": (
+        lambda safe: pack(safe, (f"{safe.name}/{PRODUCT.lower()}", b"evil")),
+        "distinct paths",
+    ),
+    "overlap": (
+        lambda safe: patched(pack(safe, (f"{safe.name}/HTML/x", b"evil")), 42, "<I", 0),
+        "one after another",
+    ),
+    "nul": (
+        lambda safe: pack(safe, (f"{safe.name}/evil_", b"x")).replace(b"evil_", b"evil\0"),
+        "plain relative path",
+    ),
+    "long name": (lambda safe: pack(safe, (f"{safe.name}/{'x' * 300}", b"")), "plain relative"),
+    "deep": (lambda safe: pack(safe, (f"{safe.name}{'/x' * 9000}", b"")), "plain relative path"),
+    "encrypted": (
+        lambda safe: patched(pack(safe, (f"{safe.name}/HTML/x", b"x")), 8, "<H", 1),
+        "encrypted",
+    ),
+    "wrong CRC": (lambda safe: spoilt(safe, zipfile.ZIP_STORED), "x.txt whole in the zip"),
+    "no deflate": (lambda safe: spoilt(safe, zipfile.ZIP_DEFLATED), "x.txt whole in the zip"),
+    "another name before the bytes": (
+        lambda safe: patched(
+            pack(safe, (f"{safe.name}/HTML/x", b"x")), 30, "<4s", b"S3B_", local=True
+        ),
+        "differ",
+    ),
+    "bomb": (
+        lambda safe: pack(
+            safe,
+            (member(f"{safe.name}/{PRODUCT}", method=zipfile.ZIP_DEFLATED), bytes(100_000_000)),
+            skip=PRODUCT,
+        ),
+        f"of {PRODUCT}, found more",
+    ),
+    "size beyond all": (lambda safe: lying(safe, size=2**63), "at most 10000000000 bytes"),
+    "place beyond all": (lambda safe: lying(safe, offset=2**64 - 1), "x.txt whole in the zip"),
+    "many members": (lambda safe: crowded(safe, 15_000), "at most 10000 members"),
+    "very many members": (lambda safe: crowded(safe, 200_000), "one piece of it"),
+    "several disks": (on_disks, "expected a zip"),
+}
+
+
+def quick(attacks: dict[str, Any], *slow: str) -> list[Any]:
+    """The attacks as parameters, some of them marked as slow."""
+    return [
+        pytest.param(what, marks=[pytest.mark.slow] if what in slow else []) for what in attacks
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "what",
+    quick(
+        ARCHIVES,
+        *(
+            "absolute",
+            "deep",
+            "long name",
+            "look-alike",
+            "encrypted",
+            "wrong CRC",
+            "very many members",
+            "bomb",
+        ),
+    ),
+)
+def test_archive(world: World, platform: Sandbox, new: Path, what: str) -> None:
+    make, complaint = ARCHIVES[what]
+    platform.pages[f"/odata/v1/Products({uuid_of(platform, new)})/$value"] = make(new)
+    run = world(platform.item_url(new.name), "--transport", "zip")
+    assert run.code == 65, run.log
+    assert complaint in run.reason
+
+
+@pytest.mark.parametrize("announced", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_an_archive_without_end(
+    world: World, platform: Sandbox, new: Path, announced: bool
+) -> None:
+    """It is refused as soon as it is longer than any product; a file of the test's bound fails."""
+    headers = {"Content-Length": str(10**11)} if announced else {}
+    platform.faults.add(
+        Fault(on="download", body=bytes(40_000_000), headers=headers, framing="close")
+    )
+    run = world(platform.item_url(new.name), "--transport", "zip", "--patience", "5")
+    if announced:
+        assert run.code == 65, run.log
+        assert "at most 10000000000 bytes" in run.reason
+    else:
+        assert run.code == 73, run.log
+        assert "can't write" in run.reason
+
+
+# -- items
+
+
+def changed(item: Item, **fields: Any) -> bytes:
+    return json.dumps({**item, **fields}).encode()
+
+
+def at(item: Item, href: str) -> bytes:
+    """An item whose product is elsewhere."""
+    return changed(item, assets={"Product": {"href": href}})
+
+
+def stuffed(item: Item, text: str) -> bytes:
+    """An item with something in JSON among its properties."""
+    properties = {**item["properties"], "stuff": "@@"}
+    return json.dumps({**item, "properties": properties}).replace('"@@"', text).encode()
+
+
+ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
+    "id that leads out": (
+        lambda item, _: changed(item, id=f"../../precious/{item['id']}"),
+        "expected an item of a Sentinel-2",
+    ),
+    "id of half a character": (
+        lambda item, _: changed(item, id="\ud800"),
+        "expected an item of a Sentinel-2",
+    ),
+    "key of half a character": (
+        lambda item, _: changed(item, assets={"\ud800\x1b[2J": {"href": "x"}}),
+        "expected an asset 'Product'",
+    ),
+    "host behind a back-slash": (
+        lambda item, at_: at(
+            item,
+            item["assets"]["Product"]["href"].replace("http://", f"{at_.stranger}\\@"),
+        ),
+        "at a trusted host",
+    ),
+    "host behind a user": (
+        lambda item, at_: at(
+            item,
+            item["assets"]["Product"]["href"].replace(
+                at_.download, f"{at_.download}@{at_.stranger.removeprefix('http://')}"
+            ),
+        ),
+        "expected a plain http(s) URL",
+    ),
+    "IPv6": (
+        lambda item, at_: at(
+            item, item["assets"]["Product"]["href"].replace("127.0.0.1", "[::ffff:127.0.0.1]")
+        ),
+        "at a trusted host",
+    ),
+    "host without end": (
+        lambda item, _: at(item, f"https://{'zipper.' * 100_000}example/"),
+        "at a trusted host",
+    ),
+    "number without end": (lambda item, _: stuffed(item, "9" * 100_000), "STAC item in JSON"),
+    "depth": (lambda item, _: stuffed(item, "[" * 100_000 + "]" * 100_000), "STAC item in JSON"),
+    "size": (lambda item, _: stuffed(item, f"[{'[],' * 10_000_000}0]"), "found more"),
+    "assets without end": (
+        lambda item, _: changed(item, assets={str(i): {"href": ""} for i in range(50_000)}),
+        "expected an asset 'Product'",
+    ),
+    "a warning in its own words": (
+        lambda item, _: changed(
+            item,
+            id="x\n2000-01-01T00:00:00 SUCCESS \x1b[2J",
+            properties={**item["properties"], "deprecated": True},
+            stac_extensions=["https://stac-extensions.github.io/version/v1.2.0/schema.json"],
+        ),
+        "expected an item of a Sentinel-2",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "what", quick(ITEMS, "IPv6", "host behind a user", "assets without end", "size")
+)
+def test_item(world: World, platform: Sandbox, new: Path, what: str) -> None:
+    """Whichever the item, the platform is not asked for a product."""
+    make, complaint = ITEMS[what]
+    platform.pages["/item.json"] = make(platform.item(new.name), platform)
+    run = world(f"{platform.stac}/item.json", PYTHONWARNINGS="default")
+    assert run.code == 65, run.log
+    assert complaint in run.reason
+    assert not platform.log.of("download")
+
+
+def test_links_and_assets_of_an_item(world: World, platform: Sandbox, new: Path) -> None:
+    """What it links to is not asked; of what it says, nothing comes into the staged item."""
+    item = platform.item(new.name)
+    evil = f"{platform.stranger}/evil?token=evil"
+    rels = ["root", "parent", "collection", "derived_from", "via", "license", "preview", "x"]
+    hrefs = [evil, "javascript:evil()", "file:///etc/evil", "../../evil"]
+    item["links"] = [{"rel": rel, "href": href} for rel in rels for href in hrefs]
+    item["links"].append({"rel": "self", "href": f"{platform.stranger}/x\x1b[2J\ud800evil"})
+    item["assets"] |= {"evil": {"href": evil}, "thumbnail": {"href": evil, "title": "evil"}}
+    item["properties"] |= {"evil": evil, "license": "evil", "providers": [{"name": "evil"}]}
+    item["stac_extensions"] = [evil]
+    item["collection"] = "evil"
+    run = world(platform.override_item(new.name, "new", item))
+    assert run.code == 0, run.log
+    documents = list((world.stage_in.folder / "catalog").rglob("*.json"))
+    assert len(documents) == 2
+    for document in documents:
+        assert "evil" not in document.read_text()
+        assert platform.stranger not in document.read_text()
+
+
+# -- XML
+
+
+def insert(safe: Path, name: str, before: str, text: str) -> None:
+    """Put something in front of the first place where a text is, and let the manifest vouch."""
+    edit(safe, name, before, f"{text}{before}")
+
+
+def nest(depth: int) -> str:
+    return "<x>" * depth + "</x>" * depth
+
+
+XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
+    "DOCTYPE elsewhere": (
+        lambda safe, at_: insert(
+            *(safe, PRODUCT, "<n1:Level-1C_User_Product"),
+            f'<!DOCTYPE x SYSTEM "{at_.stranger}/x.dtd">',
+        ),
+        f"{PRODUCT} without a DOCTYPE",
+    ),
+    "entities": (
+        lambda safe, _: insert(
+            *(safe, "MTD_TL.xml", "<n1:Level-1C_Tile_ID"),
+            '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>',
+        ),
+        "MTD_TL.xml without a DOCTYPE",
+    ),
+    "size": (
+        lambda safe, _: insert(safe, "MTD_TL.xml", "</n1:Level-1C_Tile_ID>", "<x/>" * 1_200_000),
+        "MTD_TL.xml, found 5",
+    ),
+    "depth": (
+        lambda safe, _: insert(safe, "MTD_TL.xml", "</n1:Level-1C_Tile_ID>", nest(100_000)),
+        "MTD_TL.xml",
+    ),
+    "encoding": (
+        lambda safe, _: edit(safe, PRODUCT, "='UTF-8'", "='UTF-16'"),
+        f"XML in {PRODUCT}",
+    ),
+    "a comment without end": (
+        lambda safe, _: insert(
+            safe, "INSPIRE.xml", "<gmd:MD_Metadata", f"<!--{'x' * 10_000_000}-->"
+        ),
+        "XML in INSPIRE.xml",
+    ),
+    "another driver": (lambda safe, at_: pretend(safe, at_), "B03.jp2 to be a JPEG 2000"),
+    "blocks without end": (
+        lambda safe, _: resize(safe, "T*_B03.jp2", 10_000, 40, 1),
+        "_B03.jp2 to be a JPEG 2000 image that can be read: it says that it has 10000 x 10000",
+    ),
+    "components without end": (
+        lambda safe, _: resize(safe, "T*_TCI.jp2", 255, 1, 100),
+        "_TCI.jp2 to be a JPEG 2000 image that can be read: it says that it has 255 x 255",
+    ),
+}
+
+
+def pretend(safe: Path, platform: Sandbox) -> None:
+    """A band that is a list of other images: here of one of a stranger's, and of this machine's."""
+    source = f"/vsicurl/{platform.stranger}/x.jp2"
+    (safe / find(safe, "T*_B03.jp2")).write_text(
+        '<VRTDataset rasterXSize="192" rasterYSize="192"><VRTRasterBand dataType="UInt16" band="1">'
+        f'<SimpleSource><SourceFilename relativeToVRT="0">{source}</SourceFilename></SimpleSource>'
+        "</VRTRasterBand></VRTDataset>"
+    )
+    reseal(safe)
+
+
+def resize(safe: Path, name: str, side: int, block: int, components: int) -> None:
+    """Let an image say that it is larger, in its header and its codestream's (ISO 15444-1, A.5)."""
+    path = safe / find(safe, name)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\xff\x4f\xff\x51") + 4
+    length, capabilities = struct.unpack_from(">HH", content, start)
+    each = bytes(content[start + 38 : start + 41])
+    segment = struct.pack(
+        *(">HH8IH", 38 + 3 * components, capabilities),
+        *(side, side, 0, 0, block, block, 0, 0, components),
+    )
+    content[start : start + length] = segment + each * components
+    box = content.index(b"jp2c") - 4
+    if (size := struct.unpack_from(">I", content, box)[0]) > 1:
+        struct.pack_into(">I", content, box, size + len(segment) + 3 * components - length)
+    struct.pack_into(">IIH", content, content.index(b"ihdr") + 4, side, side, components)
+    path.write_bytes(content)
+    reseal(safe)
+
+
+@pytest.mark.parametrize(
+    "what", quick(XML, "size", "a comment without end", "components without end")
+)
+def test_files_of_the_product(world: World, platform: Sandbox, copied: Path, what: str) -> None:
+    """The manifest vouches for each; what reads them is not to believe them for that."""
+    make, complaint = XML[what]
+    url = platform.override_item(copied.name, "new", platform.item(copied.name))
+    make(copied, platform)
+    run = world(url)
+    assert run.code == 65, run.log
+    assert complaint in run.reason
+
+
+def test_an_image_whose_place_is_elsewhere(world: World, platform: Sandbox, copied: Path) -> None:
+    """A coordinate system that is a URL is not asked for."""
+    path = copied / find(copied, "T*_B03.jp2")
+    content = path.read_bytes()
+    system = b"urn:ogc:def:crs:EPSG::32632"
+    assert system in content
+    url = f"{platform.stranger}/".encode().ljust(len(system), b"x")
+    # Without the other box that says where the image is (GeoJP2), which GDAL prefers.
+    content = content.replace(system, url).replace(bytes.fromhex("b14bf8bd083d4b43"), bytes(8))
+    path.write_bytes(content)
+    reseal(copied)
+    run = world(platform.item_url(copied.name))
+    assert run.code == 0, run.log
+
+
+# -- manifests and listings
+
+
+def listed(*entries: tuple[str, int]) -> str:
+    digest = hashlib.md5(b"").hexdigest()
+    return "".join(
+        f'<dataObject><byteStream size="{size}"><fileLocation href="{href}"/>'
+        f'<checksum checksumName="MD5">{digest}</checksum></byteStream></dataObject>'
+        for href, size in entries
+    )
+
+
+END = "</dataObjectSection>"
+MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
+    "parent": (
+        lambda text: text.replace(END, listed(("./../../../precious/thesis.tex", 0)) + END),
+        "plain relative path",
+    ),
+    "absolute": (
+        lambda text: text.replace(END, listed(("/tmp/evil", 0)) + END),
+        "plain relative path",
+    ),
+    "deep": (
+        lambda text: text.replace(END, listed((f".{'/x' * 200_000}", 0)) + END),
+        "plain relative path",
+    ),
+    "sizes too small": (
+        lambda text: re.sub(r'size="(\d+)\d"', r'size="\1"', text),
+        "found more",
+    ),
+    "sizes too large": (
+        lambda text: re.sub(r'size="(\d+)"', r'size="\g<1>0"', text),
+        "bytes of",
+    ),
+    "sizes beyond all": (
+        lambda text: re.sub(r'size="(\d+)"', 'size="999999999"', text),
+        "at most 10000000000 bytes",
+    ),
+    "a million entries": (
+        lambda text: text.replace(END, "<dataObject/>" * 1_000_000 + END),
+        "manifest.safe below",
+    ),
+    "very many entries": (
+        lambda text: text.replace(END, "<dataObject/>" * 100_000 + END),
+        "entries",
+    ),
+    "none": (lambda text: re.sub("<dataObject .*</dataObject>", "", text, flags=re.S), "found 0"),
+    "DOCTYPE": (lambda text: text.replace("?>", '?><!DOCTYPE x SYSTEM "x">', 1), "a DOCTYPE"),
+}
+
+
+@pytest.mark.parametrize(
+    "what", quick(MANIFESTS, "a million entries", "very many entries", "absolute", "DOCTYPE")
+)
+def test_manifest(world: World, platform: Sandbox, new: Path, what: str) -> None:
+    make, complaint = MANIFESTS[what]
+    path = f"{node_path(uuid_of(platform, new), new.name, MANIFEST)}/$value"
+    text = (new / MANIFEST).read_text()
+    platform.pages[path] = make(text).encode()
+    assert platform.pages[path] != text.encode()
+    run = world(platform.item_url(new.name))
+    assert run.code == 65, run.log
+    assert complaint in run.reason
+
+
+def nodes(*found: tuple[str, int, int]) -> bytes:
+    return json.dumps(
+        {
+            "result": [
+                {"Name": name, "ContentLength": size, "ChildrenNumber": children}
+                for name, size, children in found
+            ]
+        }
+    ).encode()
+
+
+LISTINGS: dict[str, tuple[bytes, str]] = {
+    "sizes that can't be written": (
+        nodes(*((f"{number}.txt", 10**4299 * 9, 0) for number in range(2))),
+        "at most 10000000000 bytes",
+    ),
+    "very many": (nodes(*((f"{number}.txt", 0, 0) for number in range(11_000))), "more than 10000"),
+    "size": (b'{"result": [' + b"[]," * 10_000_000 + b"0]}", "expected at most"),
+    "look-alikes": (nodes(("a.txt", 1, 0), ("A.txt", 1, 0)), "distinct paths"),
+}
+
+
+@pytest.mark.parametrize("what", quick(LISTINGS, "very many", "size"))
+def test_listing(world: World, platform: Sandbox, new: Path, what: str) -> None:
+    content, complaint = LISTINGS[what]
+    platform.pages[f"{node_path(uuid_of(platform, new), new.name, 'HTML')}/Nodes"] = content
+    run = world(platform.item_url(new.name))
+    assert run.code == 65, run.log
+    assert complaint in run.reason
+
+
+# -- tokens
+
+
+@pytest.mark.parametrize("end", ["\r\nX-Evil: 1", "\u2028evil", "\udcff"])
+def test_a_token_with_more_in_it(world: World, platform: Sandbox, new: Path, end: str) -> None:
+    run = world(platform.item_url(new.name), CDSE_ACCESS_TOKEN=f"{platform.mint()}{end}")
+    assert run.code == 77, run.log
+    assert "CDSE_ACCESS_TOKEN: expected printable ASCII" in run.reason
+    assert "evil" not in run.log.lower()
+    assert len(platform.log) == 0
+
+
+# -- answers, from whoever serves an item
+
+
+@contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
+    """A server of few words; yields the URL of an item there."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/item.json"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def answering(content: bytes) -> Iterator[str]:
+    """A server that reads a request and answers these bytes, whatever was asked."""
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline() not in {b"\r\n", b""}:
+                pass
+            with suppress(ConnectionError):  # they have heard enough
+                self.wfile.write(content)
+
+    with serving(Answer) as url:
+        yield url
+
+
+class NoToken:
+    def access_token(self) -> str:
+        raise AssertionError("nobody is to be shown a token")
+
+    def refused(self, token: str) -> None:
+        raise AssertionError("nobody has been shown a token")
+
+
+def head(status: str = "200 OK", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+ANSWERS = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
+    "status beyond all": head("99999 Very OK"),
+    "status in another script": "HTTP/1.1 ٢٠٠ OK\r\n\r\n".encode(),
+    "header without end": head(X=f"{'x' * 100_000}"),
+    "headers without end": head(**{f"X{number}": "x" for number in range(200)}),
+    "length beyond all": head(Content_Length="9" * 30) + b"{}",
+    "length of too many digits": head(Content_Length="9" * 5000) + b"{}",
+    "length below 0": head(Content_Length="-1") + b"{}",
+    "two lengths": head(Content_Length="1, 2") + b"{}",
+    "chunk of no size": head(Transfer_Encoding="chunked") + b"zz\r\n{}\r\n",
+    "chunk below 0": head(Transfer_Encoding="chunked") + b"-5\r\n{}\r\n",
+    "chunk beyond all": head(Transfer_Encoding="chunked") + b"f" * 5000 + b"\r\n{}\r\n",
+    "no gzip": head(Content_Encoding="gzip") + b"{}",
+    "gzip in gzip in gzip": head(Content_Encoding=", ".join(["gzip"] * 50)) + b"{}",
+    "wait for ever": head("503 Busy", Retry_After="9" * 400),
+    "wait until never": head("429 Busy", Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999"),
+    "wait until a year beyond all": head(
+        "503 Busy", Retry_After="Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    ),
+    "error of numbers": head("400 Bad") + b'{"code": ' + b"9" * 4090 + b', "message": 1}',
+    "error of depth": head("400 Bad") + b"[" * 5000,
+    **{
+        f"redirect to {location[:24]!r}": head("302 Found", Location=location)
+        for location in (
+            *("", " ", "//", "///x", "http:", "http://", "http://[", "http://[::1", "http://[x]/"),
+            *("file:///etc/passwd", "ftp://127.0.0.1/", "javascript:x", "data:,{}", "gopher://x"),
+            *(
+                "http://user:secret@127.0.0.1/",
+                "http://evil\\@127.0.0.1/",
+                "http://a b/",
+                "\\\\a\\b",
+            ),
+            *("http://127.0.0.1:99999/", "http://127.0.0.1:0x50/", "http://127.0.0.1:-1/"),
+            *(
+                "http://é.example/",
+                "http://xn--/",
+                "http://a..invalid/",
+                f"http://{'x.' * 20_000}/",
+            ),
+            *(f"http://{'x' * 64}.invalid/", f"http://invalid./{'x' * 50_000}", "http://\x0b/"),
+        )
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("what", ANSWERS)
+def test_answer(what: str) -> None:
+    """It ends in a line, and not in a bug; nor in an item."""
+    client = Client(Trust(), NoToken(), Pacing(1), stall_timeout=5)
+    with answering(ANSWERS[what]) as url, pytest.raises(StageInError) as caught:
+        fetch_item(url, client)
+    text = str(caught.value)
+    assert 0 < len(text) <= LINE
+    assert "\n" not in text
+    assert "secret" not in text
+    del client, caught
+    gc.collect()  # connections are kept for as long as the process lives: here they are not
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_redirect_with_a_body_without_end() -> None:
+    """Nobody reads it: the server can't get rid of more than what the system holds for it."""
+    sent = 0
+
+    class Endless(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            nonlocal sent
+            while self.rfile.readline() not in {b"\r\n", b""}:
+                pass
+            self.wfile.write(head("302 Found", Location="/item.json", Content_Length=str(10**12)))
+            with suppress(ConnectionError):
+                while sent < 200_000_000:
+                    self.wfile.write(bytes(1_000_000))
+                    sent += 1_000_000
+
+    client = Client(Trust(), NoToken(), Pacing(1), stall_timeout=20)
+    with serving(Endless) as url, pytest.raises(StageInError, match="redirects"):
+        fetch_item(url, client)
+    assert sent < 200_000_000
