@@ -600,7 +600,7 @@ MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "a million entries": (
         lambda text: text.replace(END, "<dataObject/>" * 1_000_000 + END),
-        "manifest.safe below",
+        "bytes of manifest.safe",
     ),
     "very many entries": (
         lambda text: text.replace(END, "<dataObject/>" * 100_000 + END),

@@ -573,7 +573,7 @@ REFUSED = {
     "twice": (PRODUCT, "_B03</IMAGE_FILE>", "_B02</IMAGE_FILE>", "once"),
     "granules": (PRODUCT, "</Granule>", "</Granule><Granule/>", "Granule in MTD_MSIL1C.xml once"),
     "footprint": (PRODUCT, "EXT_POS_LIST>4", "EXT_POS_LIST>N", "EXT_POS_LIST"),
-    "corners": (PRODUCT, "EXT_POS_LIST>", f"EXT_POS_LIST>{'42 11 ' * 100}", "4 to 100 corners"),
+    "corners": (PRODUCT, "EXT_POS_LIST>", f"EXT_POS_LIST>{'42 11 ' * 200}", "4 to 200 corners"),
     "no footprint": (PRODUCT, "EXT_POS_LIST", "INT_POS_LIST", "EXT_POS_LIST"),
     "the globe": (PRODUCT, "EXT_POS_LIST>", "EXT_POS_LIST>80 -170 -80 -170 ", "to make a STAC"),
     "conversion": (PRODUCT, "Reflectance_Conversion", "Reflectance", "Reflectance_Conversion"),

@@ -34,8 +34,8 @@ _GRANULE_NUMBERS = {
 }
 _RESOLUTIONS = (10, 20, 60)  # metres
 # Of a footprint; real ones have five to some twenty. What mends a ring that crosses itself takes
-# 15 s for so many, and 100 s for twice as many.
-_MOST_CORNERS = 100
+# 100 s for so many, and never ends for a thousand.
+_MOST_CORNERS = 200
 _DATASTRIP_ID = re.compile(
     r"S2[A-D]_OPER_MSI_L1C_DS_(?P<centre>\w{4})_\d{8}T\d{6}_S\d{8}T\d{6}_N\d\d\.\d\d", re.ASCII
 )

@@ -24,6 +24,7 @@ from app.errors import (
 )
 from app.item import fetch_item, load_item
 from app.manifest import Entry
+from app.metadata import LARGEST_XML
 from app.nodes import NodesSource
 from app.output import Output, remove, writing
 from app.pacing import GRANTED, LONGEST_WAIT, Pacing
@@ -42,7 +43,6 @@ T = TypeVar("T")
 
 TRANSPORTS = ("nodes", "zip")
 PATIENCE = 600.0  # seconds
-_LARGEST_MANIFEST = 8 * 1024 * 1024  # bytes; real ones have 50 to 80 KB
 
 
 class Chunks(Protocol):
@@ -432,8 +432,10 @@ def _read_manifest(source: Source) -> tuple[bytes, dict[str, Entry]]:
         document = b""
         for chunk in chunks:
             document += chunk
-            if len(document) > _LARGEST_MANIFEST:
-                raise VerificationError(f"expected {manifest.NAME} below {_LARGEST_MANIFEST} bytes")
+            if len(document) > LARGEST_XML:
+                raise VerificationError(
+                    f"expected at most {LARGEST_XML} bytes of {manifest.NAME}, found more"
+                )
         entries = manifest.parse(document)
         manifest.check_complete(entries)
         entries[manifest.NAME] = Entry(

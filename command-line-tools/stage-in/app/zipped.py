@@ -26,6 +26,7 @@ from app.progress import Progress
 from app.transfer import CHUNK, Client
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE.TXT 4.4.4: encryption, strong, masked headers
+_SIGNATURE = b"PK"  # of each of its headers
 _LOCAL_HEADER = 30  # bytes of a local file header before the name (APPNOTE.TXT 4.3.7)
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _LARGEST_PIECE = 4 * 1024 * 1024  # bytes; central directories of products have about 25 KB
@@ -127,17 +128,19 @@ class ZippedSource:
                 for chunk in body:
                     self._check_size(file.tell() + len(chunk))
                     file.write(chunk)
+                    if file.tell() == len(chunk) and not _SIGNATURE.startswith(chunk[:2]):
+                        break  # a page of HTML, maybe one without end
                 file.truncate()
         size = part.stat().st_size
-        if body.length is not None and size != body.start + body.length:
-            raise VerificationError(
-                f"expected {body.start + body.length} bytes of the zip of {self._product.id}, "
-                f"found {size}"
-            )
         if not _is_zip(part):
             raise VerificationError(
                 f"expected a zip of {self._product.id}, found {size} bytes of "
                 f"{body.media_type[:60] or 'unknown type'}: {_begin(part)}"
+            )
+        if body.length is not None and size != body.start + body.length:
+            raise VerificationError(
+                f"expected {body.start + body.length} bytes of the zip of {self._product.id}, "
+                f"found {size}"
             )
 
     def _check_size(self, size: int) -> None:
