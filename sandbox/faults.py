@@ -243,6 +243,12 @@ class Faults:
         self._added = 0
         self._lock = threading.Lock()
 
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules in force, in the order in which they were added."""
+        with self._lock:
+            return list(self._rules)
+
     def add(self, fault: Fault | str) -> Rule:
         """Put a fault in force, given as such or as text."""
         fault = Fault.parse(fault) if isinstance(fault, str) else fault

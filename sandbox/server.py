@@ -119,6 +119,11 @@ class Sandbox:
     def ranges(self, value: bool) -> None:
         self._services.ranges = value
 
+    @property
+    def most_granted(self) -> int:
+        """How many downloads a user has had open at once, at most, refused ones left out."""
+        return self._sessions.most
+
     def item(self, name: str, generation: Generation = "new") -> dict[str, Any]:
         """A fresh copy of the item of a product, to look at or to edit."""
         make = new_item if generation == "new" else legacy_item

@@ -369,6 +369,7 @@ class TestLimits:
             answer.close()
         sandbox.log.settle()
         assert ask(sandbox, band(sandbox)).status_code == 200
+        assert sandbox.most_granted == 2
 
     def test_one_after_the_other_is_one_at_a_time(self, sandbox: Sandbox) -> None:
         sandbox.limits = Limits(connections=1)
@@ -469,6 +470,7 @@ class TestFaults:
         assert ask(sandbox, band(sandbox)).status_code == 500
         sandbox.faults.remove(rule)
         assert ask(sandbox, band(sandbox)).status_code == 502
+        assert [rule.fault.status for rule in sandbox.faults.rules] == [502]
         sandbox.faults.clear()
         assert ask(sandbox, band(sandbox)).status_code == 200
 
