@@ -65,7 +65,7 @@ def measure(
             whole = size == matrix
             stage = _Stage(place, size)
             products.append(stage.product)
-            with Service(stage.safe) as service:
+            with Service([stage.safe]) as service:
                 for scenario in scenarios if whole else scenarios[:1]:
                     lined_up = [x for x in contestants if whole or x.series]
                     for number in range(rounds if size < LARGE else min(rounds, LARGE_ROUNDS)):
@@ -142,7 +142,7 @@ class _Stage:
 def _warm_up(contestants: Sequence[Contestant], place: Path) -> None:
     """Run each once, so that programs and libraries are compiled and in memory for all."""
     stage = _Stage(place, _WARM_UP)
-    with Service(stage.safe) as service:
+    with Service([stage.safe]) as service:
         for contestant in contestants:
             done = stage.run(service, Scenario("free", "Warm-up", Limits()), contestant, 0)
             if done.failure:

@@ -2,11 +2,14 @@
 
 import multiprocessing
 import signal
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from benchmarks.product import MEGABYTE
 from sandbox.limits import Limits
@@ -14,6 +17,8 @@ from sandbox.log import Exchange
 from sandbox.server import Sandbox
 
 _DAY = 86_400.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,27 @@ class Address:
 
 
 class Service:
-    """The platform with one product, for as long as the context lasts."""
+    """The platform with some products, for as long as the context lasts.
 
-    def __init__(self, safe: Path) -> None:
+    Attributes:
+        address: where the first of the products is.
+    """
+
+    def __init__(self, safes: Sequence[Path], *, token_life: float = _DAY, seed: int = 0) -> None:
         """Prepare it.
 
         Args:
-            safe: the SAFE folder to serve.
+            safes: the SAFE folders to serve.
+            token_life: life of access tokens in seconds.
+            seed: what the chances of faults are drawn from.
         """
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self._theirs = theirs
-        self._process = context.Process(target=_serve, args=(theirs, safe), daemon=True)
+        self._lock = threading.Lock()
+        self._process = context.Process(
+            target=_serve, args=(theirs, safes, token_life, seed), daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -82,22 +96,28 @@ class Service:
 
     def reset(self, limits: Limits) -> None:
         """Forget what was, and grant this from now on."""
-        self._ask(limits)
+        self.ask(partial(_reset, limits))
 
     def get_traffic(self) -> Traffic:
         """Return what has been sent since the last reset, once nothing is under way."""
-        traffic: Traffic = self._ask(None)
-        return traffic
+        return self.ask(_summarise)
 
-    def _ask(self, question: Limits | None) -> Any:
-        self._ours.send(question)
-        return self._ours.recv()
+    def ask(self, question: Callable[[Sandbox], T]) -> T:
+        """Return what a function of the sandbox returns in the sandbox's process.
+
+        Args:
+            question: of a module's top level, or `partial` of such.
+        """
+        with self._lock:
+            self._ours.send(question)
+            answer: T = self._ours.recv()
+        return answer
 
 
-def _serve(connection: Connection, safe: Path) -> None:
+def _serve(connection: Connection, safes: Sequence[Path], token_life: float, seed: int) -> None:
     # Ctrl-C reaches this process too; it ends when the other end of the pipe does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Sandbox([safe], token_life=_DAY) as sandbox:
+    with Sandbox(safes, token_life=token_life, seed=seed) as sandbox:
         product = sandbox.products[0]
         product.archive()
         connection.send(
@@ -113,12 +133,12 @@ def _serve(connection: Connection, safe: Path) -> None:
                 question = connection.recv()
             except EOFError:
                 return
-            if question is None:
-                connection.send(_summarise(sandbox))
-            else:
-                sandbox.limits = question
-                sandbox.log.clear()
-                connection.send(None)
+            connection.send(question(sandbox))
+
+
+def _reset(limits: Limits, sandbox: Sandbox) -> None:
+    sandbox.limits = limits
+    sandbox.log.clear()
 
 
 def _summarise(sandbox: Sandbox) -> Traffic:

@@ -106,7 +106,15 @@ class _Rule(click.ParamType):
     multiple=True,
     metavar="RULE",
     help="Let something go wrong; repeatable. Such as 'status=503 on=download path=*B04.jp2* "
-    "times=2' or 'cut=50% times=1'; all words: sandbox/faults.py.",
+    "times=2' or 'cut=50% chance=2%'; all words: sandbox/faults.py.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="What the chances of faults are drawn from.",
 )
 @click.option(
     "--ready",
@@ -126,6 +134,7 @@ def main(
     lag: float,
     ranges: bool,
     faults: tuple[Fault, ...],
+    seed: int,
     ready: Path | None,
 ) -> None:
     """Run a Copernicus Data Space on 127.0.0.1 until SIGINT or SIGTERM.
@@ -150,7 +159,9 @@ def main(
         # blocked before any thread starts, so that sigwait alone sees them
         stops = {signal.SIGINT, signal.SIGTERM}
         signal.pthread_sigmask(signal.SIG_BLOCK, stops)
-        server = Sandbox(safes, limits=limits, token_life=token_life, ranges=ranges, port=port)
+        server = Sandbox(
+            safes, limits=limits, token_life=token_life, ranges=ranges, port=port, seed=seed
+        )
         for fault in faults:
             server.faults.add(fault)
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
 import shlex
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -39,6 +41,7 @@ class Fault:
         path: Glob that the decoded path with its query must match.
         times: For how many requests; None for all.
         after: How many requests to let pass first.
+        chance: Probability with which one of those that are left is struck.
         status: Answer with this status instead.
         body: Answer with this body instead, with status 200 if none is given.
         headers: Headers of the answer, in addition.
@@ -63,6 +66,7 @@ class Fault:
     path: str = "*"
     times: int | None = None
     after: int = 0
+    chance: float = 1.0
     status: int | None = None
     body: bytes | str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -83,14 +87,16 @@ class Fault:
     def __post_init__(self) -> None:
         if self.on not in (*ROLES, "any"):
             raise ValueError(f"expected one of {', '.join(ROLES)} or any, found {self.on!r}")
+        if not 0 <= self.chance <= 1:
+            raise ValueError(f"expected a chance from 0 to 1, found {self.chance}")
 
     @classmethod
     def parse(cls, text: str) -> Fault:
         """Read a rule such as ``status=503 on=download path=*B04.jp2* times=2``.
 
         Words are separated as in a shell; each is ``field=value``, or the name alone for html,
-        empty and gzip. Positions: ``1000``, ``0.5``, ``50%``, ``last``. A header is
-        ``header=Name:value``, as often as wanted.
+        empty and gzip. Positions: ``1000``, ``0.5``, ``50%``, ``last``. A chance: ``0.02``,
+        ``2%``. A header is ``header=Name:value``, as often as wanted.
 
         Raises:
             ValueError: A word is not understood; the message names it.
@@ -184,44 +190,71 @@ class Fault:
 class Rule:
     """A fault in force, with its count.
 
+    Chance is drawn from the seed, the request's path, and how often that has come. So the same
+    seed strikes the same requests again, whatever others arrive between them.
+
     Attributes:
         fault: The fault.
         seen: How many requests it matched.
         used: How many it struck.
     """
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, seed: str = "") -> None:
         self.fault = fault
         self.seen = 0
         self.used = 0
+        self._seed = seed
+        self._met: Counter[str] = Counter()
 
-    def strikes(self) -> bool:
+    def strikes(self, path: str) -> bool:
         """Count a request that matches; whether it is struck."""
         self.seen += 1
         if self.seen <= self.fault.after:
             return False
         if self.fault.times is not None and self.used >= self.fault.times:
             return False
+        if self.fault.chance < 1 and self._draw(path) >= self.fault.chance:
+            return False
         self.used += 1
         return True
+
+    def _draw(self, path: str) -> float:
+        """A number from 0 to 1 for this request."""
+        self._met[path] += 1
+        return random.Random(f"{self._seed} {self._met[path]} {path}").random()
 
 
 class Faults:
     """The rules in force, in the order in which they were added. Any thread may change them.
 
-    Of several rules that replace the answer, the first that is not used up does; one that does not
-    get its turn is not counted. Rules for the body all apply, one after the other, to what is an
-    answer of success (below 400) or was put in its place.
+    Of several rules that replace the answer, the first that is not used up and has its chance does;
+    one that does not get its turn is not counted. Rules for the body all apply, one after the
+    other, to what is an answer of success (below 400) or was put in its place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 0) -> None:
+        """Begin without any.
+
+        Args:
+            seed: What chances are drawn from, for each rule by its number.
+        """
         self._rules: list[Rule] = []
+        self._seed = seed
+        self._added = 0
         self._lock = threading.Lock()
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules in force, in the order in which they were added."""
+        with self._lock:
+            return list(self._rules)
 
     def add(self, fault: Fault | str) -> Rule:
         """Put a fault in force, given as such or as text."""
-        rule = Rule(Fault.parse(fault) if isinstance(fault, str) else fault)
+        fault = Fault.parse(fault) if isinstance(fault, str) else fault
         with self._lock:
+            self._added += 1
+            rule = Rule(fault, f"{self._seed} {self._added}")
             self._rules.append(rule)
         return rule
 
@@ -240,7 +273,7 @@ class Faults:
         with self._lock:
             for rule in self._rules:
                 fault = rule.fault
-                if fault.replaces and fault.matches(role, path) and rule.strikes():
+                if fault.replaces and fault.matches(role, path) and rule.strikes(path):
                     return fault
         return None
 
@@ -250,7 +283,7 @@ class Faults:
             return [
                 rule.fault
                 for rule in self._rules
-                if not rule.fault.replaces and rule.fault.matches(role, path) and rule.strikes()
+                if not rule.fault.replaces and rule.fault.matches(role, path) and rule.strikes(path)
             ]
 
 
@@ -273,6 +306,10 @@ def _position(text: str) -> Position:
     if text.endswith("%"):
         return float(text[:-1]) / 100
     return float(text) if "." in text else int(text)
+
+
+def _chance(text: str) -> float:
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
 def _flag(text: str) -> bool:
@@ -299,6 +336,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "path": str,
     "times": int,
     "after": int,
+    "chance": _chance,
     "status": int,
     "body": str,
     "retry_after": _number_or_text,

@@ -27,9 +27,14 @@ class Limits:
 
 
 class Sessions:
-    """Counts each user's open downloads. For one thread: the server's."""
+    """Counts each user's open downloads. For one thread: the server's.
+
+    Attributes:
+        most: How many one user has had open at once, at most; those that linger left out.
+    """
 
     def __init__(self) -> None:
+        self.most = 0
         self._open: defaultdict[str, int] = defaultdict(int)
         self._lingering: defaultdict[str, list[float]] = defaultdict(list)
 
@@ -42,6 +47,7 @@ class Sessions:
         if limits.connections is not None and counted >= limits.connections:
             return False
         self._open[user] += 1
+        self.most = max(self.most, self._open[user])
         return True
 
     def leave(self, user: str, limits: Limits) -> None:

@@ -56,6 +56,7 @@ class Sandbox:
         ranges: bool = False,
         accounts: Iterable[Account] = (Account(),),
         port: int = 0,
+        seed: int = 0,
     ) -> None:
         """Prepare a sandbox; it listens once it is entered or started.
 
@@ -67,9 +68,10 @@ class Sandbox:
             ranges: Whether the download service honours Range; CDSE's mostly does not.
             accounts: Who may log in.
             port: First of five successive ports; 0 for any that are free.
+            seed: What the chances of faults are drawn from.
         """
         self.limits = limits
-        self.faults = Faults()
+        self.faults = Faults(seed)
         self.log = Log()
         self.origins: dict[str, str] = {}
         self._port = port
@@ -116,6 +118,11 @@ class Sandbox:
     @ranges.setter
     def ranges(self, value: bool) -> None:
         self._services.ranges = value
+
+    @property
+    def most_granted(self) -> int:
+        """How many downloads a user has had open at once, at most, refused ones left out."""
+        return self._sessions.most
 
     def item(self, name: str, generation: Generation = "new") -> dict[str, Any]:
         """A fresh copy of the item of a product, to look at or to edit."""

@@ -1,9 +1,11 @@
 """What stactools-sentinel2 does besides its work stays inside."""
 
+import gc
 from pathlib import Path
 
 import pytest
 from pystac.stac_io import DefaultStacIO, StacIO
+from stactools.core.io.xml import XmlElement
 
 from app.draft import make_draft
 from app.errors import ProductError
@@ -45,6 +47,15 @@ def test_items_share_nothing(new: Path, old: Path) -> None:
     again = make_draft(product_of(new), documents(new)).to_dict(include_self_link=False)
     again["properties"]["created"] = plain["properties"]["created"]
     assert again == plain
+
+
+def test_documents_are_let_go(new: Path) -> None:
+    """Also those that no item could be made of."""
+    make_draft(product_of(new), documents(new))
+    with pytest.raises(ProductError):
+        make_draft(product_of(new), {**documents(new), PRODUCT: b"<a/>"})
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is XmlElement]
 
 
 def test_only_what_was_checked_is_read(new: Path) -> None:

@@ -20,7 +20,7 @@ import requests
 from click.testing import CliRunner
 
 from sandbox.__main__ import main
-from sandbox.faults import PAGE, Fault
+from sandbox.faults import PAGE, Fault, Faults
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from sandbox.tokens import Account
@@ -369,6 +369,7 @@ class TestLimits:
             answer.close()
         sandbox.log.settle()
         assert ask(sandbox, band(sandbox)).status_code == 200
+        assert sandbox.most_granted == 2
 
     def test_one_after_the_other_is_one_at_a_time(self, sandbox: Sandbox) -> None:
         sandbox.limits = Limits(connections=1)
@@ -422,6 +423,41 @@ class TestFaults:
         assert statuses == [200, 503, 503, 200]
         assert (rule.seen, rule.used) == (4, 2)
 
+    def test_chance(self, sandbox: Sandbox) -> None:
+        rule = sandbox.faults.add("status=503 chance=30% times=20 after=10")
+        statuses = [ask(sandbox, band(sandbox)).status_code for _ in range(110)]
+        assert set(statuses[:10]) == {200}
+        assert 10 <= statuses.count(503) <= 20
+        assert (rule.seen, rule.used) == (110, statuses.count(503))
+
+    @pytest.mark.parametrize(("chance", "struck"), [(0, 0), (0.02, 100), (0.5, 2500), (1, 5000)])
+    def test_share_that_is_struck(self, chance: float, struck: int) -> None:
+        rule = Faults().add(Fault(chance=chance))
+        for number in range(5000):
+            rule.strikes(f"/{number % 50}")
+        assert abs(rule.used - struck) <= 0.1 * struck + 40 * (0 < chance < 1)
+
+    def test_seed_strikes_the_same_requests_whatever_comes_between(self) -> None:
+        def strike(seed: int, others: int) -> list[bool]:
+            faults = Faults(seed)
+            faults.add("html chance=1%")
+            rule = faults.add("status=500 chance=20%")
+            found = []
+            for _ in range(200):
+                for other in range(others):
+                    rule.strikes(f"/{other}")
+                found.append(rule.strikes("/band"))
+            return found
+
+        assert strike(1, 0) == strike(1, 3)
+        assert strike(1, 0) != strike(2, 0)
+
+    def test_rules_strike_independently(self) -> None:
+        faults = Faults()
+        rules = [faults.add("status=500 chance=20%"), faults.add("status=500 chance=20%")]
+        struck = [{n for n in range(200) if rule.strikes("/")} for rule in rules]
+        assert struck[0] != struck[1]
+
     def test_for_one_service(self, sandbox: Sandbox, safe: Path) -> None:
         sandbox.faults.add(Fault(on="stac", status=500, body="broken", headers={"X-A": "b"}))
         answer = requests.get(sandbox.item_url(safe.name), timeout=10)
@@ -434,6 +470,7 @@ class TestFaults:
         assert ask(sandbox, band(sandbox)).status_code == 500
         sandbox.faults.remove(rule)
         assert ask(sandbox, band(sandbox)).status_code == 502
+        assert [rule.fault.status for rule in sandbox.faults.rules] == [502]
         sandbox.faults.clear()
         assert ask(sandbox, band(sandbox)).status_code == 200
 
@@ -597,6 +634,7 @@ class TestFaults:
         assert Fault.parse("cut=10").cut == 10
         assert Fault.parse("cut=0.1").cut == 0.1
         assert Fault.parse("cut=10%").cut == 0.1
+        assert Fault.parse("cut=1 chance=2%").chance == Fault.parse("cut=1 chance=0.02").chance
 
     @pytest.mark.parametrize(
         ("text", "why"),
@@ -605,6 +643,8 @@ class TestFaults:
             ("cut=half", "'half' is no value of cut"),
             ("framing=oval", "'oval' is no value of framing"),
             ("on=moon", "found 'moon'"),
+            ("html chance=often", "'often' is no value of chance"),
+            ("html chance=2", "a chance from 0 to 1, found 2"),
             ("503", "found '503'"),
         ],
     )
@@ -730,7 +770,7 @@ class TestCommand:
         ready.write_text("of an earlier run")
         command = [sys.executable, "-W", "error", "-m", "sandbox", "--safe", str(safe)]
         with subprocess.Popen(
-            [*command, "--ready", str(ready), "--fault", "status=503 path=*.SAFE"],
+            [*command, "--ready", str(ready), "--fault", "status=503 path=*.SAFE", "--seed", "3"],
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

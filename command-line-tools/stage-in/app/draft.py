@@ -113,3 +113,17 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
         yield
     finally:
         StacIO.set_default(before)
+        _forget_documents()
+
+
+def _forget_documents() -> None:
+    """Let go of the documents that were read.
+
+    XmlElement's methods are cached for all elements together: the last hundred questions would
+    keep the trees of all documents that they were asked of.
+    """
+    from stactools.core.io.xml import XmlElement
+
+    for method in vars(XmlElement).values():
+        if forget := getattr(method, "cache_clear", None):
+            forget()

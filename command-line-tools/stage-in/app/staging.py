@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -363,22 +363,19 @@ def _stage_into(
     progress: Progress,
     settings: Settings,
 ) -> Path:
-    """Stage the files of a product into a folder of the staging folder, cleared of all else."""
+    """Stage the files of a product into a folder of the staging folder, cleared of all else.
+
+    From the sources in the order in which they are tried.
+    """
     archive = output.staging / f"{product.id}.zip"
     output.keep_only(target / product.name, [archive, get_part(archive)])
-    sources = _get_sources(product, client, archive, progress, settings)
-    return _stage_from(sources, product, target, client, progress, settings)
-
-
-def _get_sources(
-    product: Product, client: Client, archive: Path, progress: Progress, settings: Settings
-) -> list[Source]:
-    """Return the sources in the order in which they are tried."""
-    zipped = ZippedSource(product, client, archive, progress)
-    # An archive that an earlier run has fetched is as good as any source.
-    if settings.transport == "zip" or archive.exists():
-        return [zipped]
-    return [NodesSource(product, client, progress, settings.connections), zipped]
+    with closing(ZippedSource(product, client, archive, progress)) as zipped:
+        sources: list[Source] = [zipped]
+        # An archive that an earlier run has fetched is as good as any source.
+        if settings.transport == "nodes" and not archive.exists():
+            nodes = NodesSource(product, client, progress, settings.connections)
+            sources = [nodes, zipped]
+        return _stage_from(sources, product, target, client, progress, settings)
 
 
 def _stage_from(

@@ -89,6 +89,15 @@ class ZippedSource:
                         self._discard()
             raise
 
+    def close(self) -> None:
+        """Close the archive, before its folder is removed.
+
+        Without the lock, which somebody may hold who waits for a server and is left behind.
+        """
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.archive.close()
+
     def _open(self) -> "_Opened":
         """Have the archive on disk, whole and with members that can be unpacked safely."""
         with self._lock:
