@@ -69,7 +69,8 @@ class Progress:
             )
         if self._bar is not None:
             self._bar.length = self.expected
-            self._bar.render_progress()
+            with suppress(OSError):  # the terminal may have gone away
+                self._bar.render_progress()
 
     def arrived(self, url: str, position: int) -> None:
         """Take note that the body of `url` has arrived up to `position` bytes."""
@@ -87,7 +88,7 @@ class Progress:
             self._furthest[url] = self._latest[url] = position
             self.received += news
             if self._bar is not None:
-                with suppress(OSError):  # the terminal may have gone away
+                with suppress(OSError):
                     self._bar.update(news)
             elif self.expected and self._last_arrival - self._last_report >= REPORT_EVERY:
                 self._last_report = self._last_arrival
