@@ -25,7 +25,7 @@ __all__ = ["download_and_extract_file", "get_asset_href", "main", "run"]
 # A JSON Web Token, or what is left of one that a message was cut in.
 TOKEN = re.compile(r"eyJ[\w-]{8,}(\.[\w-]*)*", re.ASCII)
 SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD")
-LONGEST_MESSAGE = 2000  # characters; what others wrote is cut where it is quoted, but for a slip
+LONGEST_MESSAGE = 10_000  # characters: quotes are cut where they are made, but for a slip
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 _LONGEST_FAREWELL = 2.0  # seconds that a last line may take, where nobody reads the log
 _setting_up_log = threading.Lock()
