@@ -136,7 +136,7 @@ class Workers:
             try:
                 threading.Thread(target=self._work, name=f"worker-{number}", daemon=True).start()
             except RuntimeError as error:
-                found = f"expected {self._number} threads, found that the system grants {number}"
+                found = f"expected threads, found that the system grants {number} of {self._number}"
                 if number == 0:
                     raise TemporaryError(f"{found}: raise the limit (ulimit -u)") from error
                 logger.warning("{}", found)
