@@ -12,7 +12,7 @@ IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench lint lock clean
+.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench soak lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -49,6 +49,9 @@ sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.jso
 
 bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
+
+soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an hour; writes docs/reliability.md
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
