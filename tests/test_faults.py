@@ -83,8 +83,12 @@ redirect=file:///etc/passwd              65       65        65    65   65     75
 """
 
 
-def read_matrix() -> list[Any]:
-    """The fault, the source, and what a run ends with if the fault stays; slow but for files."""
+def read_matrix(*fast: str) -> list[Any]:
+    """The fault, the source, and what a run ends with if the fault stays.
+
+    Args:
+        fast: the sources whose faults are tried in `make test` already.
+    """
     head, *rows = MATRIX.splitlines()
     sources = head.split()[1:]
     assert sources == list(SOURCES)
@@ -94,7 +98,7 @@ def read_matrix() -> list[Any]:
         for source, code in zip(sources, words[-len(sources) :], strict=True)
     ]
     return [
-        pytest.param(*cell, marks=[] if cell[1] == "file" else pytest.mark.slow) for cell in cells
+        pytest.param(*cell, marks=[] if cell[1] in fast else pytest.mark.slow) for cell in cells
     ]
 
 
@@ -226,7 +230,7 @@ def test_for_ever(job: Job, fault: str, source: str, code: int) -> None:
     assert rule.used > 0
 
 
-@pytest.mark.parametrize(("fault", "source", "code"), read_matrix())
+@pytest.mark.parametrize(("fault", "source", "code"), read_matrix("file"))
 def test_once(job: Job, fault: str, source: str, code: int) -> None:
     """It passes, whatever it would come to if it stayed."""
     where, transport = SOURCES[source]

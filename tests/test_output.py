@@ -449,7 +449,7 @@ def test_few_threads(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     assert "ulimit -u" in run.reason
     assert "Traceback" not in run.log
     if ORDINARY:  # whose threads nobody else counts among
-        few = replace(stage_in, through=("prlimit", "--nproc=4", *ORDINARY))
+        few = replace(stage_in, through=("prlimit", "--nproc=6", *ORDINARY))
         run = few(platform.item_url(new.name))
         assert run.code == 0, run.log
         assert "found that the system grants" in run.log
