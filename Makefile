@@ -27,7 +27,7 @@ test: $(VENV)/ready ## Run the fast tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 -m "not slow"
 
 test-slow: $(VENV)/ready $(VENV)/package/ready ## Run the tests that take longer
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 -m slow
 
 fuzz: $(VENV)/ready ## Give the parsers of what others wrote other input than the tests do, ten minutes
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz
