@@ -215,6 +215,11 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def get_patience(code: int) -> int:
+    """How many seconds: few where their end is awaited, many where tries are counted."""
+    return 2 if code == 75 else 15
+
+
 def get_variables(source: str) -> dict[str, str]:
     """What it takes for a source to be asked at all."""
     return {"CDSE_ACCESS_TOKEN": ""} if source == "token" else {}
@@ -224,9 +229,7 @@ def get_variables(source: str) -> dict[str, str]:
 def test_for_ever(job: Job, fault: str, source: str, code: int) -> None:
     where, transport = SOURCES[source]
     rule = job.platform.faults.add(f"{where} {fault}")
-    # The zip takes over after some refusals in a row, if patience lasts as long.
-    patience = 15 if code == 0 else 2
-    job(code, transport, patience=patience, **get_variables(source))
+    job(code, transport, patience=get_patience(code), **get_variables(source))
     assert rule.used > 0
 
 
@@ -456,7 +459,7 @@ def test_heads_of_answers_to_the_item(
     job: Job, answer: Callable[[socket.socket], None], code: int
 ) -> None:
     with listening(answer) as port:
-        job(code, patience=2, **{"input-item": f"http://127.0.0.1:{port}/item"})
+        job(code, patience=get_patience(code), **{"input-item": f"http://127.0.0.1:{port}/item"})
 
 
 @pytest.mark.parametrize("transport", ["nodes", "zip"])
@@ -468,7 +471,7 @@ def test_heads_of_answers_to_a_download(
         origin = f"http://127.0.0.1:{port}"
         item = json.dumps(job.platform.item(job.safe.name)).replace(job.platform.download, origin)
         job.platform.override_item(job.safe.name, "new", json.loads(item))
-        run = job(code, transport, patience=2, CDSE_TRUSTED_HOSTS=origin)
+        run = job(code, transport, patience=get_patience(code), CDSE_TRUSTED_HOSTS=origin)
     assert origin in run.log
 
 
