@@ -12,6 +12,7 @@ IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.PHONY: recording notebook release-check
 .PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench soak lint lock clean
 
 help: ## List the targets
@@ -52,6 +53,9 @@ bench: $(VENV)/ready ## Measure against what users do today, half an hour; write
 
 soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an hour; writes docs/reliability.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
+
+recording: $(VENV)/ready ## Record `make demo`; writes docs/demo.svg
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/recording.py docs/demo.svg make demo
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
