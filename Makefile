@@ -27,7 +27,7 @@ demo-classification: $(VENV)/ready ## Stage a product and classify its tiles, th
 test: $(VENV)/ready ## Run the fast tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 -m "not slow"
 
-test-slow: $(VENV)/ready $(VENV)/package/ready ## Run the tests that take longer
+test-slow: $(VENV)/ready $(VENV)/package/ready $(VENV)/notebook/ready ## Run the tests that take longer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 -m slow
 
 fuzz: $(VENV)/ready ## Give the parsers of what others wrote other input than the tests do, ten minutes
@@ -57,6 +57,9 @@ soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an
 recording: $(VENV)/ready ## Record `make demo`; writes docs/demo.svg
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/recording.py docs/demo.svg make demo
 
+notebook: demo $(VENV)/notebook/ready ## Run docs/explore.ipynb on what `make demo` has staged
+	@$(VENV)/notebook/bin/python docs/notebook.py docs/explore.ipynb docs/explore.ipynb
+
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -76,6 +79,10 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group package -o tests/package.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group notebook -o docs/notebook.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group release -o deploy/release.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
@@ -106,6 +113,18 @@ $(VENV)/package/ready: tests/package.lock | $(VENV)/ready
 	@echo "Installing what makes and checks packages into $(VENV)/package (once)"
 	@$(BIN)/python -m venv $(VENV)/package
 	@$(VENV)/package/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/notebook/ready: docs/notebook.lock | $(VENV)/ready
+	@echo "Installing what opens the notebook into $(VENV)/notebook (once)"
+	@$(BIN)/python -m venv $(VENV)/notebook
+	@$(VENV)/notebook/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/release/ready: deploy/release.lock | $(VENV)/ready
+	@echo "Installing what checks a release into $(VENV)/release (once)"
+	@$(BIN)/python -m venv $(VENV)/release
+	@$(VENV)/release/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 # Not by `cwltool --pack`, which calls the workflow `main` and drops its version.
