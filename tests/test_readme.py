@@ -4,9 +4,13 @@ import re
 
 from app import errors
 from app.trust import PLATFORM_ORIGINS
+from benchmarks.results import Results
+from benchmarks.summary import Row, Summary
+from tests.blocks import read_blocks
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
+PAGE = ROOT / "README.md"
+README = PAGE.read_text()
 
 
 def test_exit_codes() -> None:
@@ -23,15 +27,67 @@ def test_trusted_hosts() -> None:
 
 def test_commands_are_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"^    make ([a-z-]+)$", README, re.MULTILINE))
+    commands = "".join(block.text for block in read_blocks(PAGE) if block.is_command)
+    named = set(re.findall(r"^make ([a-z-]+)$", commands, re.MULTILINE))
     assert {"demo", "test"} <= named <= targets
+    mentioned = set(re.findall(r"`make ([a-z-]+)`", README))
+    assert mentioned <= targets
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_figures_are_those_that_were_measured() -> None:
-    """What the README says of speed is the median of the rounds in the results."""
-    page = (ROOT / "docs/benchmarks.md").read_text()
-    limits = page.partition("## (a)")[2].partition("## (b)")[0]
-    (ours,) = re.findall(r"^\| stage-in, nodes \| ([\d.]+) ", limits, re.MULTILINE)
-    (theirs,) = re.findall(r"^\| requests, .*? \| ([\d.]+) ", limits, re.MULTILINE)
-    text = " ".join(README.split())
-    assert f"takes {float(ours):.1f} s so, and {float(theirs):.1f} s over one connection" in text
+    """Each figure of the table is one of the results, and each that it must have is there."""
+    summary = Summary(Results.read(ROOT / "benchmarks/results.json"))
+    table = read_table("500 MB, from a platform")
+    assert list(table.pop("")) == ["stage-in", "`curl`, `unzip`", "`requests`, `zipfile`"]
+    measured = dict(zip(table, make_figures(summary), strict=False))
+    assert {row: table[row] for row in measured} == measured
+    words = [row for row in table if row not in measured]
+    assert words == ["checked", "leaves"]
+    assert not re.search(r"\d", "".join("".join(table[row]) for row in words))
+
+
+def test_as_fast_as_it_says() -> None:
+    summary = Summary(Results.read(ROOT / "benchmarks/results.json"))
+    faster = {
+        scenario: summary.get_speedup(row)
+        for scenario in ("limits", "lag", "free")
+        if (row := summary.get("nodes", scenario, 500))
+    }
+    assert "three times as fast where the platform grants four" in " ".join(README.split())
+    assert round(faster["limits"] or 0) == 3
+    assert all(0.9 < (faster[scenario] or 0) < 1.1 for scenario in ("lag", "free"))
+
+
+def read_table(before: str) -> dict[str, list[str]]:
+    """The first table after some words: its cells by its first column."""
+    lines = README.partition(before)[2].splitlines()
+    table = [line.strip("|").split("|") for line in lines if line.startswith("|")]
+    end = next(number for number, row in enumerate(table) if "to …" in row[0])
+    rows = [[cell.strip() for cell in row] for row in (table[0], *table[2:end])]
+    return {first: cells for first, *cells in rows}
+
+
+def make_figures(summary: Summary) -> list[list[str]]:
+    """The rows of figures, as they have to be."""
+    whole = ("nodes", "curl", "tutorial")
+
+    def get(who: str, scenario: str = "limits") -> Row:
+        row = summary.get(who, scenario, 500)
+        assert row is not None
+        assert not row.failures
+        return row
+
+    return [
+        [f"{get(who).wall:.1f} s" for who in whole],
+        [f"{get('bands').wall:.1f} s", "no", "no"],
+        [f"{get(who, 'lag').wall:.1f} s" for who in whole],
+        [f"{get(who, 'free').wall:.1f} s" for who in whole],
+        [f"{get(who).disk / get(who).wanted:.1f}" for who in whole],
+        [f"{get(who).memory / 1e6:.0f} MB" for who in whole],
+    ]
