@@ -48,6 +48,9 @@ image: ## Build the image that stage-in.cwl names
 sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.json
 	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/sbom.sh $(ENGINE) $(IMAGE) stage-in.cdx.json
 
+release-check: $(VENV)/release/ready package ## Do all of a release that needs no registry, into dist/; TAG=v0.1.0 for a release
+	@PATH="$(CURDIR)/$(VENV)/release/bin:$$PATH" REFERENCE="$(REFERENCE)" deploy/check.sh $(TAG)
+
 bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
@@ -86,7 +89,7 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
-	rm -rf $(VENV) demo stage-in.cdx.json $(PACKAGE)
+	rm -rf $(VENV) demo dist stage-in.cdx.json $(PACKAGE)
 
 $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
 	@echo "Installing into $(VENV) (once)"

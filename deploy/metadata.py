@@ -1,0 +1,147 @@
+"""What the repository says of itself: `python deploy/metadata.py [TAG]`.
+
+The version is the one of command-line-tools/stage-in/pyproject.toml; whatever else names one has to
+agree. With a tag such as v0.1.0, what only a release has must be there, too.
+"""
+
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = "command-line-tools/stage-in/pyproject.toml"
+# Where the image, or the version of a workflow, is named.
+NAMING = ("*.cwl", "*.md", "docs/*.md", "workflows/*.cwl", "deploy/*/*", "tests/cwl/*/*.cwl")
+IMAGE = re.compile(r"\bstage-in:(\d[\w.+-]*)")
+WORKFLOW = re.compile(r'^s:softwareVersion: "(.*)"', re.MULTILINE)
+SECTION = re.compile(r"## \[(?P<version>\d+\.\d+\.\d+)\] - (?P<date>\d{4}-\d\d-\d\d|unreleased)")
+KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+# What version 1.2.0 of the Citation File Format requires, and the fields that it knows of these.
+REQUIRED = {"cff-version", "message", "title", "authors"}
+KNOWN = REQUIRED | {
+    *("abstract", "commit", "contact", "date-released", "doi", "identifiers", "keywords"),
+    *("license", "license-url", "preferred-citation", "references", "repository"),
+    *("repository-artifact", "repository-code", "type", "url", "version"),
+}
+
+
+def read_project(root: Path = ROOT) -> dict[str, Any]:
+    """Return the metadata of the distribution."""
+    return dict(tomllib.loads((root / PROJECT).read_text())["project"])
+
+
+def find_problems(root: Path = ROOT, tag: str = "") -> list[str]:
+    """Return what is wrong, a line each.
+
+    Args:
+        root: Folder of the repository.
+        tag: The tag that it is to be released by; empty if it isn't.
+    """
+    project = read_project(root)
+    return [
+        *_check_names(root, project["version"]),
+        *_check_changelog((root / "CHANGELOG.md").read_text(), project["version"], tag),
+        *_check_citation(yaml.safe_load((root / "CITATION.cff").read_text()), project, tag),
+        *_check_codemeta(json.loads((root / "codemeta.json").read_text()), project),
+        *_expect("the tag", tag, f"v{project['version']}" if tag else ""),
+    ]
+
+
+def _expect(where: str, found: object, expected: object) -> Iterator[str]:
+    if found != expected:
+        yield f"{where}: expected {expected!r}, found {found!r}"
+
+
+def _check_names(root: Path, version: str) -> Iterator[str]:
+    for path in sorted({path for pattern in NAMING for path in root.glob(pattern)}):
+        if path.name == "stage-in.app.cwl":  # made from the others
+            continue
+        text = path.read_text()
+        named = IMAGE.findall(text)
+        if "s:name: stage-in\n" in text:
+            named += WORKFLOW.findall(text)
+        for found in named:
+            yield from _expect(str(path.relative_to(root)), found, version)
+    tool = yaml.safe_load((root / "stage-in.cwl").read_text())
+    image = tool["hints"]["DockerRequirement"]["dockerPull"]
+    yield from _expect("stage-in.cwl: dockerPull", image, f"stage-in:{version}")
+
+
+def _check_changelog(text: str, version: str, tag: str) -> Iterator[str]:
+    """Hold it against keepachangelog.com, 1.1.0: versions, newest first, in kinds of changes."""
+    title, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    if not title.startswith("# Changelog\n"):
+        yield f"CHANGELOG.md: expected the title '# Changelog', found {title.splitlines()[0]!r}"
+    found = []
+    for section in sections:
+        head, *kinds = re.split(r"^### (.*)\n", section, flags=re.MULTILINE)
+        match = SECTION.fullmatch(head.strip())
+        if not match:
+            yield (
+                f"CHANGELOG.md: expected '## [X.Y.Z] - YYYY-MM-DD' with nothing before the first "
+                f"'### ', found {head.strip().splitlines()[0]!r}"
+            )
+            continue
+        found.append(match)
+        for kind, changes in zip(kinds[::2], kinds[1::2], strict=True):
+            if kind not in KINDS or not changes.strip().startswith("- "):
+                yield (
+                    f"CHANGELOG.md: [{match['version']}]: expected lists under {sorted(KINDS)}, "
+                    f"found {kind!r} with {changes.strip()[:20]!r}"
+                )
+        if not kinds:
+            yield f"CHANGELOG.md: [{match['version']}]: expected changes, found none"
+    if not found:
+        yield "CHANGELOG.md: expected a section for each version, found none"
+        return
+    yield from _expect("CHANGELOG.md: the first section", found[0]["version"], version)
+    numbers = [tuple(map(int, match["version"].split("."))) for match in found]
+    if any(newer <= older for newer, older in pairwise(numbers)):
+        yield f"CHANGELOG.md: expected the newest version first, found {numbers}"
+    for match in found[0 if tag else 1 :]:
+        if match["date"] == "unreleased":
+            yield f"CHANGELOG.md: [{match['version']}]: expected a date, found 'unreleased'"
+
+
+def _check_citation(citation: dict[str, Any], project: dict[str, Any], tag: str) -> Iterator[str]:
+    where = "CITATION.cff"
+    if missing := REQUIRED - citation.keys():
+        yield f"{where}: expected {sorted(missing)}, which version 1.2.0 requires, found none"
+    if unknown := citation.keys() - KNOWN:
+        yield f"{where}: expected fields of version 1.2.0, found {sorted(unknown)}"
+    yield from _expect(f"{where}: cff-version", citation.get("cff-version"), "1.2.0")
+    for ours, theirs in (
+        *(("version", "version"), ("title", "name"), ("license", "license")),
+        *(("abstract", "description"), ("keywords", "keywords")),
+    ):
+        yield from _expect(f"{where}: {ours}", citation.get(ours), project[theirs])
+    authors = citation.get("authors") or []
+    named = [author for author in authors if author.keys() & {"name", "family-names", "alias"}]
+    if not named or named != authors:
+        yield f"{where}: expected authors with names, found {authors}"
+    if tag and not isinstance(citation.get("date-released"), date):
+        yield f"{where}: expected date-released, found {citation.get('date-released')!r}"
+
+
+def _check_codemeta(codemeta: dict[str, Any], project: dict[str, Any]) -> Iterator[str]:
+    where = "codemeta.json"
+    for key in ("name", "version", "description", "keywords"):
+        yield from _expect(f"{where}: {key}", codemeta.get(key), project[key])
+    for key, value in (
+        ("@context", "https://w3id.org/codemeta/3.0"),
+        ("@type", "SoftwareSourceCode"),
+        ("license", f"https://spdx.org/licenses/{project['license']}"),
+    ):
+        yield from _expect(f"{where}: {key}", codemeta.get(key), value)
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(find_problems(tag="".join(sys.argv[1:]))) or 0)

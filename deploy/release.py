@@ -1,0 +1,40 @@
+"""Write a CWL file for a release: `python deploy/release.py FILE.cwl NAME@sha256:DIGEST`.
+
+On standard output is the file with the image of that name and digest in place of the one that
+`make image` builds: a tag can be moved, a digest can't.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+LOCAL = re.compile(r'(dockerPull: *"?)stage-in:\d[\w.+-]*')
+# The host with its port, the path, the digest; as the OCI's distribution specification has them.
+REFERENCE = re.compile(
+    r"[a-z0-9][a-z0-9.-]*(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+@sha256:[0-9a-f]{64}"
+)
+
+
+def pin(text: str, reference: str) -> str:
+    """Return a CWL document with its image given by a digest.
+
+    Args:
+        text: The document.
+        reference: The image, as NAME@sha256:DIGEST.
+
+    Raises:
+        ValueError: That is none, or the document names no image to replace.
+    """
+    if not REFERENCE.fullmatch(reference):
+        raise ValueError(f"expected HOST/NAME@sha256:<64 digits>, found {reference!r}")
+    pinned, count = LOCAL.subn(lambda match: match[1] + reference, text)
+    if not count:
+        raise ValueError("expected a dockerPull of stage-in:<version> in the document, found none")
+    return pinned
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(pin(Path(sys.argv[1]).read_text(), sys.argv[2]))
+    except ValueError as error:
+        sys.exit(f"{sys.argv[1]}: {error}")

@@ -1,0 +1,44 @@
+"""The commands that the README and the start page show for a container."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox
+from tests.blocks import Reader
+from tests.conftest import ROOT
+from tests.runners.conftest import Engine
+from tests.test_blocks import each_page, list_commands
+
+pytestmark = pytest.mark.runner
+
+
+@each_page
+def test_blocks(
+    engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path, page: Path
+) -> None:
+    """After those that they need: what an account takes. The image is `make image`'s already."""
+    assert "make image" in (ROOT / ".ci/runners").read_text()
+    reader = Reader(tmp_path, platform, platform.item_url(new.name))
+    reader.settle()
+    # Only by overrides does a container get to know that the sandbox is to be trusted.
+    variables = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **platform.environment}
+    requirements = {"EnvVarRequirement": {"envDef": variables}}
+    tool = f"{(reader.clone / 'stage-in.cwl').as_uri()}#stage-in"
+    overrides = tmp_path / "overrides.json"
+    overrides.write_text(json.dumps({"cwltool:overrides": {tool: {"requirements": requirements}}}))
+    blocks = [block for block in list_commands(page) if block.needs_engine or block.needs_account]
+    for block in blocks:
+        options = "--preserve-environment CDSE_TRUSTED_HOSTS"
+        if block.needs_engine:
+            options = f"--custom-net host --overrides {overrides}"
+        text = block.text.replace("make image", "true")
+        if engine.name != "podman":
+            text = text.replace("--podman ", "")
+        run = reader.run(replace(block, text=text), CWLTOOL_OPTIONS=options, **engine.environment)
+        assert run.returncode == 0, f"{block.place}\n{run.stdout}{run.stderr}"
+        if block.needs_engine and "cwltool" in text:
+            assert image in run.stdout
+    assert any(block.needs_engine for block in blocks)

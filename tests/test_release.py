@@ -1,0 +1,151 @@
+"""What a release is made of, and that what is wrong with it is found."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.metadata import find_problems, read_project
+from deploy.release import pin
+from tests.conftest import ROOT
+
+VERSION = read_project()["version"]
+DIGEST = "0123456789abcdef" * 4
+REFERENCE = f"registry.example:5000/earth/stage-in@sha256:{DIGEST}"
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=[path.stem for path in WORKFLOWS])
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The files that say what a release is, to be changed."""
+    for pattern in ("*.md", "*.cwl", "CITATION.cff", "codemeta.json", "*/stage-in/pyproject.toml"):
+        for path in ROOT.glob(pattern):
+            (tmp_path / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / path.relative_to(ROOT))
+    for folder in ("workflows", "deploy", "docs", "tests/cwl"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    return tmp_path
+
+
+def test_all_agree() -> None:
+    assert find_problems() == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "problem"),
+    [
+        ("stage-in.cwl", f"stage-in:{VERSION}", "stage-in:9", "stage-in.cwl: expected"),
+        ("stage-in.cwl", f"stage-in:{VERSION}", "other", "stage-in.cwl: dockerPull"),
+        ("workflows/classify.cwl", f"stage-in:{VERSION}", "stage-in:9.0.0", "workflows/classify"),
+        ("workflows/stage-in-app.cwl", f'"{VERSION}"', '"9.0.0"', "stage-in-app.cwl: expected"),
+        ("deploy/argo/stage-in.yaml", f":{VERSION}", ":9.0.0", "deploy/argo/stage-in.yaml"),
+        ("docs/runners.md", f"stage-in:{VERSION}", "stage-in:9.0.0", "docs/runners.md"),
+        ("codemeta.json", f'"{VERSION}"', '"9.0.0"', "codemeta.json: version"),
+        ("codemeta.json", "Apache-2.0", "MIT", "codemeta.json: license"),
+        ("CITATION.cff", VERSION, "9.0.0", "CITATION.cff: version"),
+        ("CITATION.cff", "message:", "massage:", "['message'], which"),
+        ("CITATION.cff", "message:", "massage:", "found ['massage']"),
+        ("CITATION.cff", "  - name:", "  - called:", "authors with names"),
+        ("CHANGELOG.md", f"[{VERSION}]", "[9.0.0]", "the first section"),
+        ("CHANGELOG.md", f"## [{VERSION}] -", f"## {VERSION}", "expected '## [X.Y.Z]"),
+        ("CHANGELOG.md", "### Added", "### New", "found 'New'"),
+        ("CHANGELOG.md", "# Changelog", "# News", "expected the title"),
+        ("CHANGELOG.md", "\n## [", "\n## [0.0.1] - 2020-01-01\n\n## [", "expected changes"),
+        ("CHANGELOG.md", "\n## [", "\n## [0.0.1] - 2020-01-01\n\n## [", "newest version first"),
+    ],
+)
+def test_what_differs_is_found(copy: Path, file: str, old: str, new: str, problem: str) -> None:
+    assert find_problems(copy) == []
+    text = (copy / file).read_text()
+    assert old in text
+    (copy / file).write_text(text.replace(old, new, 1))
+    assert [line for line in find_problems(copy) if problem in line]
+
+
+def test_a_tag_needs_dates(copy: Path) -> None:
+    tag = f"v{VERSION}"
+    changes = copy / "CHANGELOG.md"
+    title, rest = changes.read_text().split(f"## [{VERSION}] - ", 1)
+    text = rest.partition("\n")[2]
+    changes.write_text(f"{title}## [{VERSION}] - unreleased\n{text}")
+    citation = copy / "CITATION.cff"
+    citation.write_text(re.sub("^date-released.*\n", "", citation.read_text(), flags=re.MULTILINE))
+    problems = "\n".join(find_problems(copy, tag))
+    assert "expected a date, found 'unreleased'" in problems
+    assert "expected date-released" in problems
+    changes.write_text(f"{title}## [{VERSION}] - 2026-12-01\n{text}")
+    citation.write_text(f"{citation.read_text()}date-released: 2026-12-01\n")
+    assert find_problems(copy, tag) == []
+    assert find_problems(copy, "v9.0.0") == [f"the tag: expected '{tag}', found 'v9.0.0'"]
+
+
+@pytest.mark.parametrize("path", ["stage-in.cwl", "tests/cwl/eoepca/app.cwl"])
+def test_a_released_file_names_the_image_by_its_digest(path: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "deploy/release.py", path, REFERENCE],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    before, after = (ROOT / path).read_text().splitlines(), run.stdout.splitlines()
+    assert len(before) == len(after)
+    (changed,) = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+    assert changed[1] == changed[0].replace(f"stage-in:{VERSION}", REFERENCE)
+    assert yaml.safe_load(run.stdout)["cwlVersion"] == "v1.2"
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "problem"),
+    [
+        (f"dockerPull: stage-in:{VERSION}", f"registry.example/stage-in:{VERSION}", "sha256"),
+        (f"dockerPull: stage-in:{VERSION}", f"stage-in@sha256:{DIGEST}", "HOST/NAME"),
+        (f"dockerPull: stage-in:{VERSION}", REFERENCE[:-1], "64 digits"),
+        (f"dockerPull: stage-in:{VERSION}", f"{REFERENCE}\nrun: x", "HOST/NAME"),
+        (f"dockerPull: {REFERENCE}", REFERENCE, "found none"),
+    ],
+    ids=["tag", "no host", "short", "two lines", "released already"],
+)
+def test_what_is_no_digest_is_refused(text: str, reference: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        pin(text, reference)
+
+
+def test_the_distribution_has_the_licence() -> None:
+    licence = (ROOT / "LICENSE").read_text()
+    assert (ROOT / "command-line-tools/stage-in/LICENSE").read_text() == licence
+
+
+@each_workflow
+def test_workflow_of_ci(path: Path) -> None:
+    """Its form is checked by `make release-check`."""
+    text = path.read_text()
+    workflow: dict[str, Any] = yaml.safe_load(text)
+    assert "was never run" in " ".join(text.partition("name:")[0].replace("#", "").split())
+    assert workflow["permissions"] == {}
+    assert all(job["permissions"] and job["timeout-minutes"] for job in workflow["jobs"].values())
+    assert "secrets." not in text
+    used = re.findall(r"uses: (.*)", text)
+    pinned = [re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used]
+    assert used
+    assert all(pinned)
+
+
+def test_workflows_use_one_version_of_an_action() -> None:
+    used = {line for path in WORKFLOWS for line in re.findall(r"uses: (.*)", path.read_text())}
+    assert len(used) == len({line.partition("@")[0] for line in used})
+
+
+def test_workflows_call_what_there_is() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    calls = [re.findall(r"make ([a-z -]+)", path.read_text()) for path in WORKFLOWS]
+    called = {target for found in calls for call in found for target in call.split()}
+    assert {"test", "test-slow", "release-check", "image", "sbom"} <= called
+    assert called <= targets | {"docs"}
