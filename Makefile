@@ -12,6 +12,7 @@ IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.PHONY: docs docs-blocks docs-check
 .PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench lint lock clean
 
 help: ## List the targets
@@ -50,6 +51,17 @@ sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.jso
 bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
+docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
+	@$(BIN)/python -m website build
+	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
+	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
+
+docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.blocks
+
+docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
+	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,10 +81,12 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group package -o tests/package.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group docs -o docs/requirements.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
-	rm -rf $(VENV) demo stage-in.cdx.json $(PACKAGE)
+	rm -rf $(VENV) build demo stage-in.cdx.json $(PACKAGE)
 
 $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
 	@echo "Installing into $(VENV) (once)"
@@ -100,6 +114,16 @@ $(VENV)/package/ready: tests/package.lock | $(VENV)/ready
 	@$(BIN)/python -m venv $(VENV)/package
 	@$(VENV)/package/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+$(VENV)/docs/ready: docs/requirements.lock | $(VENV)/ready
+	@echo "Installing what builds the documentation into $(VENV)/docs (once)"
+	@$(BIN)/python -m venv $(VENV)/docs
+	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/docs/mermaid.min.js: website/mermaid.py | $(VENV)/docs/ready
+	@echo "Fetching what draws the diagrams (once)"
+	@$(BIN)/python -m website.mermaid $@
 
 # Not by `cwltool --pack`, which calls the workflow `main` and drops its version.
 $(PACKAGE): workflows/stage-in-app.cwl stage-in.cwl $(VENV)/package/ready
