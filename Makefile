@@ -12,8 +12,7 @@ IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: docs docs-blocks docs-check
-.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench lint lock clean
+.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench soak lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,7 +27,7 @@ test: $(VENV)/ready ## Run the fast tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 -m "not slow"
 
 test-slow: $(VENV)/ready $(VENV)/package/ready ## Run the tests that take longer
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m slow
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 -m slow
 
 fuzz: $(VENV)/ready ## Give the parsers of what others wrote other input than the tests do, ten minutes
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz
@@ -51,16 +50,8 @@ sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.jso
 bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
-docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
-	@$(BIN)/python -m website build
-	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
-	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
-
-docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.blocks
-
-docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
-	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an hour; writes docs/reliability.md
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """The pictures of the page: wall time by contestant and scenario, and over size."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,7 @@ _STYLE: dict[Any, Any] = {
 
 def draw(summary: Summary, path: Path) -> None:
     """Write the plots as one SVG."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(10, 6.5), layout="constrained")
+    with save(path, figsize=(10, 6.5)) as figure:
         axes = figure.subplots(2, 2)
         matrix = summary.results.matrix
         for axis, scenario in zip(axes.flat, SCENARIOS.values(), strict=False):
@@ -48,6 +49,19 @@ def draw(summary: Summary, path: Path) -> None:
             _draw_bars(axis, summary, scenario.key)
         axes[1, 1].set_title("(a) over the size of the product")
         _draw_series(axes[1, 1], summary)
+
+
+@contextmanager
+def save(path: Path, figsize: tuple[float, float]) -> Iterator[Figure]:
+    """Give a figure to be drawn, and write it as SVG: of equal results equal bytes.
+
+    Args:
+        path: where to.
+        figsize: width and height in inches.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=figsize, layout="constrained")
+        yield figure
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     # Some versions leave blanks at line ends.

@@ -1,6 +1,7 @@
 """The real thing to test against: products, a sandbox that serves them, our command running."""
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stage-in")
     group.addoption("--engine", metavar="NAME", help="container engine of the tests of runners")
     group.addoption("--slurm", action="store_true", help="run the tests that need Slurm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed of what is random once, so that the workers of pytest-xdist have it as well."""
+    os.environ.setdefault("STAGE_IN_SEED", str(random.randrange(10**6)))
+
+
+def pytest_report_header() -> str:
+    return f"seed: STAGE_IN_SEED={os.environ['STAGE_IN_SEED']}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -81,10 +91,17 @@ class Run:
 
 @dataclass(frozen=True)
 class StageIn:
-    """Runs the command as a process, in a folder of its own, against a sandbox."""
+    """Runs the command as a process, in a folder of its own, against a sandbox.
+
+    Attributes:
+        platform: The sandbox.
+        folder: Where it runs.
+        through: The command that starts it, such as one that sets limits.
+    """
 
     platform: Sandbox
     folder: Path
+    through: tuple[str, ...] = ()
 
     def environment(self, **variables: str) -> dict[str, str]:
         """A clean environment: what the process needs, and how to reach the sandbox."""
@@ -99,7 +116,7 @@ class StageIn:
     def start(self, item: str, *options: str, **variables: str) -> subprocess.Popen[str]:
         """Start a process and don't wait for it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "app.app", "--input-item", item, *options],
+            [*self.through, sys.executable, "-m", "app.app", "--input-item", item, *options],
             cwd=self.folder,
             env=self.environment(**variables),
             stdin=subprocess.DEVNULL,

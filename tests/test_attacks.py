@@ -323,7 +323,7 @@ def test_an_archive_without_end(
     """It is refused as soon as it is longer than any product; a file of the test's bound fails."""
     headers = {"Content-Length": str(10**11)} if announced else {}
     platform.faults.add(
-        Fault(on="download", body=bytes(40_000_000), headers=headers, framing="close")
+        Fault(on="download", body=b"PK\3\4" + bytes(40_000_000), headers=headers, framing="close")
     )
     run = world(platform.item_url(new.name), "--transport", "zip", "--patience", "5")
     if announced:

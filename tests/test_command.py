@@ -1,10 +1,8 @@
 """The command as a process, against the platform on this machine."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -238,115 +236,11 @@ def test_netrc_is_not_read(stage_in: StageIn, platform: Sandbox, new: Path) -> N
     assert all(x.header("Authorization") is None for x in platform.log.of("stac"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals(
-    stage_in: StageIn,
-    platform: Sandbox,
-    new: Path,
-    assert_same_tree: SameTree,
-    number: signal.Signals,
-) -> None:
-    stall = platform.faults.add("on=download path=*_B0* stall=60 at=0.5")
-    with stage_in.start(platform.item_url(new.name)) as process:
-        platform.log.wait(lambda exchange: "_B0" in exchange.path and exchange.sent > 0)
-        time.sleep(0.2)
-        process.send_signal(number)
-        sent = time.monotonic()
-        _, log = process.communicate(timeout=10)
-    assert time.monotonic() - sent < 1
-    assert process.returncode == 128 + number
-    assert number.name in log.rstrip().rpartition("\n")[2]
-    assert {path.name for path in stage_in.folder.iterdir()} == {".catalog.staging"}
-
-    platform.faults.remove(stall)
-    run = stage_in(platform.item_url(new.name))
-    assert run.code == 0, run.log
-    assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
-    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
-
-
-def test_two_runs_at_once(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    stall = platform.faults.add("on=download path=*_B03* stall=3 at=0.5")
-    with stage_in.start(platform.item_url(new.name)) as first:
-        platform.log.wait(lambda exchange: "_B03" in exchange.path and exchange.sent > 0)
-        second = stage_in(platform.item_url(new.name))
-        platform.faults.remove(stall)
-        first.communicate(timeout=20)
-    assert second.code == 73
-    assert "another run" in second.reason
-    assert first.returncode == 0
-
-
-def test_going_on(
-    stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
-) -> None:
-    """Of what an earlier run has left, what is right stays and everything else goes."""
-    staging = stage_in.folder / ".catalog.staging"
-    safe = staging / "catalog" / new.stem / new.name
-    safe.mkdir(parents=True)
-    (staging / "catalog" / "S2A_OTHER").mkdir()
-    (staging / "other.zip").write_bytes(b"x")
-    (safe / "MTD_MSIL1C.xml").write_bytes((new / "MTD_MSIL1C.xml").read_bytes())
-    (safe / "INSPIRE.xml").write_bytes(b"half")
-    (safe / "stranger.txt").symlink_to("/etc/passwd")
-    (staging / "catalog" / new.stem / "stray.json").write_text("{}")
-    (staging / "catalog" / "lock").write_text("")
-    run = stage_in(platform.item_url(new.name), "--verbose")
-    assert run.code == 0, run.log
-    assert "Going on: 1 of" in run.log
-    assert "Verified MTD_MSIL1C.xml" not in run.log
-    assert "Verified INSPIRE.xml" in run.log
-    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
-    assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
-
-
-def test_a_staging_folder_full_of_links(
-    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path
-) -> None:
-    """What another has prepared there leads nowhere else."""
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    (precious / "thesis.tex").write_text("")
-    staging = stage_in.folder / ".catalog.staging"
-    staging.mkdir()
-    (staging / "catalog").symlink_to(precious)
-    assert stage_in(platform.item_url(new.name)).code == 0
-    assert [path.name for path in precious.iterdir()] == ["thesis.tex"]
-
-    for link in (Path(new.stem), Path(new.stem) / new.name):
-        (staging / "catalog" / link).parent.mkdir(parents=True)
-        (staging / "catalog" / link).symlink_to(precious)
-        run = stage_in(platform.item_url(new.name), "--output-dir", "catalog")
-        assert run.code == 0, run.log
-        assert [path.name for path in precious.iterdir()] == ["thesis.tex"]
-
-
-def test_standard_error_closed(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    command = f"{sys.executable} -m app.app --input-item {platform.item_url(new.name)} 2>&-"
-    ended = subprocess.run(
-        command, shell=True, cwd=stage_in.folder, env=stage_in.environment(), timeout=60
-    )
-    assert ended.returncode == 0
-    assert (stage_in.folder / "catalog" / "catalog.json").is_file()
-
-
 @pytest.mark.parametrize("host", ["stac..example", "x" * 70 + ".example", "stac.invalid"])
 def test_a_host_that_cannot_be(stage_in: StageIn, host: str) -> None:
     run = stage_in(f"https://{host}/item.json", "--patience", "1")
     assert run.code in (65, 75)
     assert "Traceback" not in run.log
-
-
-def test_output_that_cannot_be_written(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    (stage_in.folder / "file").write_text("")
-    (stage_in.folder / "link").symlink_to("nowhere")
-    for output in ("file", "file/catalog", "link"):
-        run = stage_in(platform.item_url(new.name), "--output-dir", output)
-        assert run.code == 73, run.log
-    assert not platform.log.of("download")
-    for output in ("..", "/", "."):
-        assert stage_in(platform.item_url(new.name), "--output-dir", output).code == 2
-    assert {path.name for path in stage_in.folder.iterdir()} == {"file", "link"}
 
 
 def test_download_and_extract_file(

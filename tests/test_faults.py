@@ -83,8 +83,12 @@ redirect=file:///etc/passwd              65       65        65    65   65     75
 """
 
 
-def read_matrix() -> list[Any]:
-    """The fault, the source, and what a run ends with if the fault stays; slow but for files."""
+def read_matrix(*fast: str) -> list[Any]:
+    """The fault, the source, and what a run ends with if the fault stays.
+
+    Args:
+        fast: the sources whose faults are tried in `make test` already.
+    """
     head, *rows = MATRIX.splitlines()
     sources = head.split()[1:]
     assert sources == list(SOURCES)
@@ -94,7 +98,7 @@ def read_matrix() -> list[Any]:
         for source, code in zip(sources, words[-len(sources) :], strict=True)
     ]
     return [
-        pytest.param(*cell, marks=[] if cell[1] == "file" else pytest.mark.slow) for cell in cells
+        pytest.param(*cell, marks=[] if cell[1] in fast else pytest.mark.slow) for cell in cells
     ]
 
 
@@ -211,6 +215,11 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def get_patience(code: int) -> int:
+    """How many seconds: few where their end is awaited, many where tries are counted."""
+    return 2 if code == 75 else 15
+
+
 def get_variables(source: str) -> dict[str, str]:
     """What it takes for a source to be asked at all."""
     return {"CDSE_ACCESS_TOKEN": ""} if source == "token" else {}
@@ -220,13 +229,11 @@ def get_variables(source: str) -> dict[str, str]:
 def test_for_ever(job: Job, fault: str, source: str, code: int) -> None:
     where, transport = SOURCES[source]
     rule = job.platform.faults.add(f"{where} {fault}")
-    # The zip takes over after some refusals in a row, if patience lasts as long.
-    patience = 15 if code == 0 else 2
-    job(code, transport, patience=patience, **get_variables(source))
+    job(code, transport, patience=get_patience(code), **get_variables(source))
     assert rule.used > 0
 
 
-@pytest.mark.parametrize(("fault", "source", "code"), read_matrix())
+@pytest.mark.parametrize(("fault", "source", "code"), read_matrix("file"))
 def test_once(job: Job, fault: str, source: str, code: int) -> None:
     """It passes, whatever it would come to if it stayed."""
     where, transport = SOURCES[source]
@@ -452,7 +459,7 @@ def test_heads_of_answers_to_the_item(
     job: Job, answer: Callable[[socket.socket], None], code: int
 ) -> None:
     with listening(answer) as port:
-        job(code, patience=2, **{"input-item": f"http://127.0.0.1:{port}/item"})
+        job(code, patience=get_patience(code), **{"input-item": f"http://127.0.0.1:{port}/item"})
 
 
 @pytest.mark.parametrize("transport", ["nodes", "zip"])
@@ -464,7 +471,7 @@ def test_heads_of_answers_to_a_download(
         origin = f"http://127.0.0.1:{port}"
         item = json.dumps(job.platform.item(job.safe.name)).replace(job.platform.download, origin)
         job.platform.override_item(job.safe.name, "new", json.loads(item))
-        run = job(code, transport, patience=2, CDSE_TRUSTED_HOSTS=origin)
+        run = job(code, transport, patience=get_patience(code), CDSE_TRUSTED_HOSTS=origin)
     assert origin in run.log
 
 

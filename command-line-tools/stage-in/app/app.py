@@ -4,9 +4,10 @@ import os
 import re
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,14 +25,10 @@ __all__ = ["download_and_extract_file", "get_asset_href", "main", "run"]
 # A JSON Web Token, or what is left of one that a message was cut in.
 TOKEN = re.compile(r"eyJ[\w-]{8,}(\.[\w-]*)*", re.ASCII)
 SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD")
-
-
-class Interrupted(BaseException):
-    """A signal asked the process to end. Not an Exception: no handler may take it for a failure."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
+LONGEST_MESSAGE = 10_000  # characters: quotes are cut where they are made, but for a slip
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+_LONGEST_FAREWELL = 2.0  # seconds that a last line may take, where nobody reads the log
+_setting_up_log = threading.Lock()
 
 
 def _read_assets(
@@ -108,9 +105,8 @@ def main(
     quiet: bool,
 ) -> None:
     """Stage a Sentinel-2 Level-1C product"""  # noqa: D415 (the contract's words)
-    logger = _set_up_log("DEBUG" if verbose else "WARNING" if quiet else "INFO")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    with _setting_up_log:
+        logger = _set_up_log("DEBUG" if verbose else "WARNING" if quiet else "INFO")
     try:
         from app.credentials import Credentials
         from app.staging import Settings, stage_in
@@ -125,9 +121,6 @@ def main(
     except StageInError as error:
         logger.error("{}", error)
         sys.exit(error.exit_code)
-    except Interrupted as stop:
-        logger.error("Stopped by {}: run it again to go on from what has arrived", stop)
-        sys.exit(stop.exit_code)
 
 
 def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
@@ -171,13 +164,13 @@ def _set_up_log(level: str) -> "loguru.Logger":
         message = record["message"]
         for secret in secrets:
             message = message.replace(secret, "[secret]")
-        message = TOKEN.sub("[token]", message)
+        message = TOKEN.sub("[token]", message)[:LONGEST_MESSAGE]
         # What servers and items say may hold line ends, or sequences that command a terminal.
         record["message"] = "".join(c if c.isprintable() else " " for c in message)
 
     terminal = sys.stderr.isatty()
     layout = (
-        "\r\x1b[K<green>{time:HH:mm:ss}</green> <level>{message}</level>"
+        "\r\x1b[K\x1b[?25h<green>{time:HH:mm:ss}</green> <level>{message}</level>"
         if terminal
         else "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <8} {message}"
     )
@@ -187,8 +180,27 @@ def _set_up_log(level: str) -> "loguru.Logger":
     return logger
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
+def _end_at_signal() -> None:
+    """Wait for a signal, and end the process there and then.
+
+    Not by an exception in the main thread: that could come up anywhere, inside a lock or where
+    nobody passes it on. What a run leaves must be right when it is killed, so nothing has to be
+    tidied up here either.
+    """
+    number = signal.sigwait(STOPPING)
+
+    def end() -> None:
+        # The log may not be set up yet; and nobody else's news may come after this line.
+        with _setting_up_log:
+            name = signal.Signals(number).name
+            logger = _set_up_log("ERROR")
+            logger.error("Stopped by {}: run it again to go on from what has arrived", name)
+            os._exit(128 + number)
+
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    ending.join(_LONGEST_FAREWELL)
+    os._exit(128 + number)
 
 
 def run() -> None:
@@ -197,13 +209,19 @@ def run() -> None:
     Threads that wait for a server, or are in the midst of an import, can't be stopped; the
     interpreter is not to be taken apart under them.
     """
+    # Threads inherit what is blocked: of all of them, only the one that waits gets the signals.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        threading.Thread(target=_end_at_signal, daemon=True).start()
+    except RuntimeError:  # the system grants no more threads: then signals kill
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     try:
         main()
     except SystemExit as end:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError):  # whoever read it may have gone away
+                    stream.flush()
         os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 

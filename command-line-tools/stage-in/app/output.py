@@ -1,5 +1,6 @@
 """The output folder: worked on aside under a lock, there by one rename, or not at all."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,13 +15,20 @@ from loguru import logger
 from app.errors import OutputError, StageInError, TemporaryError, UsageError
 
 LOCK = "lock"
+# What helps, other than to write elsewhere.
+_REMEDIES = {
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
 
 
 class Output:
     """The folder that a run leaves, and the staging folder beside it that it works in.
 
     As a context manager it holds the staging folder and its lock. The folder stays after a
-    temporary failure or a signal, for the next run to go on from, and goes otherwise.
+    temporary failure or an interruption, for the next run to go on from, and goes otherwise. An
+    OSError that nobody has translated becomes an OutputError: those of the network have been, where
+    they came from.
 
     Attributes:
         path: where the catalog will be.
@@ -56,6 +64,8 @@ class Output:
             os.close(self._lock)
         else:
             self._clean()
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+            raise OutputError(_describe(error, self.staging)) from error
 
     def keep_only(self, folder: Path, files: Iterable[Path]) -> None:
         """Remove what an earlier run has left, but for what this one can go on from.
@@ -101,17 +111,24 @@ class Output:
             raise OutputError(
                 f"expected a folder of ours at {self.staging}, found a link: remove it"
             )
+        path = self.staging / LOCK
         while True:
-            self.staging.mkdir(exist_ok=True)
-            path = self.staging / LOCK
+            with suppress(FileExistsError):
+                self.staging.mkdir()
             try:
                 lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:
                 continue  # the run that was at it has just removed the folder
+            except OSError:
+                with suppress(OSError):  # somebody else's things are in it
+                    self.staging.rmdir()
+                raise
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.exists() and path.stat().st_ino == os.fstat(lock).st_ino:
+                if os.path.samestat(path.stat(), os.fstat(lock)):
                     return lock
+            except FileNotFoundError:
+                pass  # likewise, and the lock with it
             except BlockingIOError:
                 os.close(lock)
                 raise OutputError(
@@ -129,9 +146,47 @@ def writing(path: Path) -> Iterator[None]:
     except StageInError:
         raise
     except OSError as error:
+        raise OutputError(_describe(error, path)) from error
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Check that there is room for what will be written, before anything is fetched for it.
+
+    Args:
+        folder: where, or where it will be.
+        size: in bytes.
+
+    Raises:
+        OutputError: there is too little.
+    """
+    with writing(folder):
+        room = _get_room(folder)
+    if room.f_blocks and room.f_bavail * room.f_frsize < size:  # some don't tell
         raise OutputError(
-            f"can't write {error.filename or path}: {error.strerror or error}"
-        ) from error
+            f"expected room for {size} bytes in {folder}, found "
+            f"{room.f_bavail * room.f_frsize}: make room, or choose another --output-dir"
+        )
+
+
+def _get_room(path: Path) -> os.statvfs_result:
+    return os.statvfs(next(folder for folder in (path, *path.parents) if folder.exists()))
+
+
+def _describe(error: OSError, path: Path) -> str:
+    """Say what can't be written, why, and what helps."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        remedy = "make room"
+        with suppress(OSError):
+            room = _get_room(path)
+            remedy += (
+                f" ({room.f_bavail * room.f_frsize} bytes and {room.f_favail} more files are free)"
+            )
+    verb = "open" if error.errno == errno.EMFILE else "write"
+    return (
+        f"can't {verb} {error.filename or path}: {error.strerror or error}: "
+        f"{f'{remedy}, or ' if remedy else ''}choose another --output-dir"
+    )
 
 
 def remove(path: Path) -> None:

@@ -79,7 +79,8 @@ class Progress:
             )
         if self._bar is not None:
             self._bar.length = self.expected
-            self._bar.render_progress()
+            with suppress(OSError):  # the terminal may have gone away
+                self._bar.render_progress()
 
     def arrived(self, url: str, position: int) -> None:
         """Take note that the body of `url` has arrived up to `position` bytes."""

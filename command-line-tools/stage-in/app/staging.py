@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from app.item import fetch_item, load_item
 from app.manifest import Entry
 from app.metadata import LARGEST_XML
 from app.nodes import NodesSource
-from app.output import Output, remove, writing
+from app.output import Output, check_room, remove, writing
 from app.pacing import GRANTED, LONGEST_WAIT, Pacing
 from app.product import Product
 from app.progress import Progress, megabytes
@@ -132,7 +132,7 @@ def stage_in(
             else load_item(Path(item_href))
         )
         product = Product.from_item(item, trust.origins)
-        threading.Thread(target=preload, daemon=True).start()
+        _preload_aside()
         with Output(output_dir) as output:
             logger.info("Staging {} from {}", product.id, product.origin)
             if is_published(product, output.path, settings.assets):
@@ -211,6 +211,7 @@ def stage(
     kept = _keep_right(safe, entries)
     if kept:
         logger.info("Going on: {} of {} files are there already", len(kept), len(entries))
+    check_room(safe, sum(entry.size for path, entry in entries.items() if path not in kept))
     with writing(safe):
         for folder in manifest.get_folders(entries):
             (safe / folder).mkdir(parents=True, exist_ok=True)
@@ -343,6 +344,17 @@ def is_published(product: Product, path: Path, bands: Collection[str] | None = N
     return True
 
 
+def _preload_aside() -> None:
+    """Load the heavy libraries on a thread; who needs them meets what has gone wrong there."""
+
+    def load() -> None:
+        with suppress(Exception):
+            preload()
+
+    with suppress(RuntimeError):  # the system grants no more threads
+        threading.Thread(target=load, daemon=True).start()
+
+
 def _make_client(
     trust: Trust, credentials: Credentials, progress: Progress, settings: Settings
 ) -> Client:
@@ -458,11 +470,13 @@ def _find_unlisted(
 
 
 def _keep_right(safe: Path, entries: dict[str, Entry]) -> set[str]:
-    """Remove the files of an earlier run but those that are right, and return these."""
+    """Remove what an earlier run has left but the files that are right, and return these."""
     kept = set()
     with writing(safe):
         for path in sorted(safe.rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():
+                with suppress(OSError):  # there is something in it
+                    path.rmdir()
                 continue
             name = path.relative_to(safe).as_posix()
             if name in entries and _is_right(path, entries[name]):

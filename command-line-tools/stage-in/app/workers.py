@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TypeVar
 
+from loguru import logger
+
+from app.errors import TemporaryError
+
 T = TypeVar("T")
 
 LOOK_EVERY = 0.5  # seconds between two looks at whether everybody waits in vain
@@ -51,10 +55,10 @@ class Workers:
             watch: called now and then while all of them wait; raises when that has become vain.
 
         Raises:
+            TemporaryError: the system grants not a single thread.
             BaseException: the first that a task has raised, or what interrupts the wait.
         """
-        for number in range(self._number):
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True).start()
+        self._start()
         try:
             with self._condition:
                 while self._unfinished and self._failure is None:
@@ -125,6 +129,18 @@ class Workers:
             if chunk is None:
                 return
             yield chunk
+
+    def _start(self) -> None:
+        """Start the threads, or as many as the system grants: one does it all, too."""
+        for number in range(self._number):
+            try:
+                threading.Thread(target=self._work, name=f"worker-{number}", daemon=True).start()
+            except RuntimeError as error:
+                found = f"expected threads, found that the system grants {number} of {self._number}"
+                if number == 0:
+                    raise TemporaryError(f"{found}: raise the limit (ulimit -u)") from error
+                logger.warning("{}", found)
+                return
 
     def _work(self) -> None:
         while (task := self._next()) is not None:

@@ -1,0 +1,1 @@
+"""Long runs: many products in one process, and many processes side by side."""
