@@ -53,6 +53,18 @@ bench: $(VENV)/ready ## Measure against what users do today, half an hour; write
 soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an hour; writes docs/reliability.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
 
+.PHONY: docs docs-blocks docs-check
+docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
+	@$(BIN)/python -m website build
+	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
+	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
+
+docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.blocks
+
+docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
+	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
