@@ -202,9 +202,7 @@ def main(site: Path, screens: Path) -> int:
     drawn = 0
     with serve(site) as origin, start_browser() as browser:
         for scheme, width in (("light", 1280), ("dark", 1280), ("light", 400)):
-            page = browser.new_page(
-                color_scheme=scheme, viewport={"width": width, "height": 900}
-            )
+            page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
             page.add_init_script(OPEN)
             for _, name in nav:
                 diagrams = Document((site / name).read_text()).diagrams

@@ -61,7 +61,9 @@ def tabulate(command: click.Command, name: str) -> list[str]:
     lines = ["| option | meaning | default |", "|---|---|---|"]
     for option in command.get_params(context):
         if isinstance(option, click.Option):
-            lines.append(f"| {_call(option, context, name)} | {_explain(option)} | {_default(option)} |")
+            lines.append(
+                f"| {_call(option, context, name)} | {_explain(option)} | {_default(option)} |"
+            )
     return lines
 
 
@@ -89,6 +91,10 @@ def _default(option: click.Option) -> str:
         return "**required**"
     if "[default: all]" in (option.help or ""):
         return "all"
-    if option.is_flag or option.default is None or not isinstance(option.default, str | int | float):
+    if (
+        option.is_flag
+        or option.default is None
+        or not isinstance(option.default, str | int | float)
+    ):
         return ""
     return f"`{option.default}`"

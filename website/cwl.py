@@ -10,6 +10,7 @@ import yaml
 Fields = dict[str, Any]
 
 OWN_STEP = "stage-in"
+NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 # What each requirement of a tool means for whoever runs it.
 _MEANINGS = {
     "NetworkAccess": "it has to reach the platform",
@@ -92,8 +93,8 @@ def draw(path: Path) -> str:
     for name, given in workflow["inputs"].items():
         lines.append(f'  in_{name}(["{name}<br><small>{write_type(given["type"])}</small>"])')
     for name, step in workflow["steps"].items():
-        label = load(path.parent / step["run"]).get("label", name)
-        times = " × n" if "scatter" in step else ""
+        label = load(path.parent / step["run"]).get("label", name).replace("-", NO_BREAK)
+        times = " (each)" if "scatter" in step else ""
         lines.append(f'  {_id(name)}["<b>{name}{times}</b><br>{label}"]')
     for name in workflow["outputs"]:
         lines.append(f'  out_{name}(["{name}"])')
@@ -101,8 +102,9 @@ def draw(path: Path) -> str:
         for source in step["in"].values():
             start, slash, what = str(source).partition("/")
             lines.append(
-                f"  {_id(start)} -- {what} --> {_id(name)}" if slash else
-                f"  in_{source} --> {_id(name)}"
+                f"  {_id(start)} -- {what} --> {_id(name)}"
+                if slash
+                else f"  in_{source} --> {_id(name)}"
             )
     for name, output in workflow["outputs"].items():
         lines.append(f"  {_id(output['outputSource'].partition('/')[0])} --> out_{name}")

@@ -32,7 +32,14 @@ def stage(folder: Path) -> Path:
     with Sandbox([safe]) as platform:
         environment = os.environ | platform.environment | {"CDSE_ACCESS_TOKEN": platform.mint()}
         subprocess.run(
-            [sys.executable, "-m", "app.app", "--quiet", "--input-item", platform.item_url(safe.name)],
+            [
+                sys.executable,
+                "-m",
+                "app.app",
+                "--quiet",
+                "--input-item",
+                platform.item_url(safe.name),
+            ],
             cwd=folder,
             env=environment,
             check=True,

@@ -14,7 +14,9 @@ from pathlib import Path
 # The version that the theme is made for, and the digest that npm has of its archive
 # (`npm view mermaid@12.3.0 dist.integrity`).
 VERSION = "12.3.0"
-INTEGRITY = "4113TdXeLAsMruJ79OpFL5O8+LTFXhQqZ260rF3tgUmiNAtRm4Uume04I+65PRN6yZ69J4f8rVYWW8zRk65UYw=="
+INTEGRITY = (
+    "4113TdXeLAsMruJ79OpFL5O8+LTFXhQqZ260rF3tgUmiNAtRm4Uume04I+65PRN6yZ69J4f8rVYWW8zRk65UYw=="
+)
 MEMBER = "package/dist/mermaid.min.js"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grimp
 
 EVERYWHERE = "errors"  # what nearly all import tells nothing
-SETTINGS = '%%{init: {"flowchart": {"nodeSpacing": 18, "rankSpacing": 34, "padding": 8}}}%%'
+SETTINGS = '%%{init: {"flowchart": {"nodeSpacing": 12, "rankSpacing": 40, "padding": 10}}}%%'
 
 
 def draw(package: str) -> str:
@@ -27,7 +27,7 @@ def draw(package: str) -> str:
     for module, imported in imports.items():
         behind = {far for near in imported for far in _reach(near, imports)}
         lines += [f"  {_id(module)} --> {_id(other)}" for other in sorted(imported - behind)]
-    return "\n".join(lines)
+    return "\n".join([*lines, "  classDef default font-size:28px"])
 
 
 def _reach(module: str, imports: dict[str, set[str]]) -> set[str]:
