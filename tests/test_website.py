@@ -20,7 +20,7 @@ from app import errors
 from sandbox.faults import _READ, Fault
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
-from website import blocks, cwl, example, pages
+from website import blocks, browser, cwl, example, pages
 
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "command-line-tools/stage-in/app"
@@ -90,6 +90,19 @@ def test_what_pages_show_is_what_there_is(file: str) -> None:
     assert example.mask(blocks.renew(text)) == example.mask(text)
     marks = re.findall("^<!-- generated:", text, re.MULTILINE)
     assert len(marks) == len(blocks.BLOCK.findall(text))
+
+
+def test_links_of_the_site_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1> <a href="b.html#part">b</a> <a href="#top">up</a>'
+        '<a href="https://elsewhere.example/">there</a>'
+        '<a href="c.html">c</a> <a href="b.html#other">b</a> <img src="d.png">'
+    )
+    (tmp_path / "b.html").write_text('<p id="part">B</p>')
+    wrong = browser.check_links(tmp_path)
+    assert [line.partition(" for ")[2].split(",")[0] for line in wrong] == [
+        *("c.html", "b.html#other", "d.png")
+    ]
 
 
 def test_the_picture_of_modules_has_each(site: Path) -> None:

@@ -19,10 +19,11 @@ from functools import partial
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 SETTINGS = Path(__file__).with_name("zensical.toml")
 WAIT = 30_000  # milliseconds, for a machine that is busy
@@ -93,15 +94,19 @@ def check_links(site: Path) -> list[str]:
     wrong = []
     for name, document in documents.items():
         for link in document.links:
-            parts = urlsplit(urljoin(f"site:///{name}", link))
-            if parts.scheme != "site":
+            parts = urlsplit(urljoin(f"http://site.invalid/{name}", link))
+            if parts.hostname != "site.invalid":
                 continue
             target = unquote(parts.path).lstrip("/") or "index.html"
             if not (site / target).is_file():
                 wrong.append(f"{name}: expected a file for {link}, found none")
-            elif parts.fragment and unquote(parts.fragment) not in documents[target].ids:
+            elif parts.fragment and unquote(parts.fragment) not in _get_ids(documents, target):
                 wrong.append(f"{name}: expected an anchor for {link}, found none")
     return wrong
+
+
+def _get_ids(documents: dict[str, Document], name: str) -> set[str]:
+    return documents[name].ids if name in documents else set()
 
 
 def check_page(page: Page, origin: str, name: str, diagrams: int) -> list[str]:
@@ -168,6 +173,8 @@ def serve(site: Path) -> Iterator[str]:
 @contextmanager
 def start_browser() -> Iterator[Browser]:
     """Start the system's Chromium, without a way out of this machine."""
+    from playwright.sync_api import sync_playwright
+
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if program is None:
         sys.exit("expected chromium on PATH, found none: install it, or set CHROMIUM to its path")
@@ -197,6 +204,8 @@ def main(site: Path, screens: Path) -> int:
     screens.mkdir(parents=True)
     nav = [*list_nav(tomllib.loads(SETTINGS.read_text())["project"]["nav"])]
     wrong = check_links(site)
+    wrong += [f"{name}: expected this page" for _, name in nav if not (site / name).is_file()]
+    nav = [(title, name) for title, name in nav if (site / name).is_file()]
     unlisted = {path.name for path in site.glob("*.html")} - {page for _, page in nav}
     wrong += [f"{name}: expected it in the navigation" for name in unlisted - {"404.html"}]
     drawn = 0
