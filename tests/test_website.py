@@ -5,10 +5,12 @@ import inspect
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -353,18 +355,27 @@ def test_commands_of_the_sandbox(tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
-    run = subprocess.run(
-        ["sh", "-eu", "-c", f"trap 'kill $(jobs -p) 2> kill.log || true' EXIT\n{script}"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "\n401\n" in run.stdout
+    out, log = tmp_path / "stdout", tmp_path / "stderr"
+    with out.open("w") as stdout, log.open("w") as stderr:
+        shell = subprocess.Popen(
+            ["sh", "-eu", "-c", script],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    try:
+        code = shell.wait(timeout=180)
+    finally:
+        with suppress(ProcessLookupError):  # of a sandbox that a command which failed has left
+            os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+    assert code == 0, log.read_text()
+    assert "\n401\n" in out.read_text()
     assert (tmp_path / "catalog/catalog.json").is_file()
-    assert "Try 1: status 503" in run.stderr
+    assert "Try 1: status 503" in log.read_text()
     assert (tmp_path / "in-spite-of-it/catalog.json").is_file()
 
 
