@@ -40,6 +40,18 @@ test-slurm: $(VENV)/ready $(VENV)/toil/ready ## Run the tests on Slurm
 
 package: $(PACKAGE) ## Write the Application Package, one file: stage-in.app.cwl
 
+.PHONY: docs docs-blocks docs-check
+docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
+	@$(BIN)/python -m website build
+	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
+	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
+
+docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.blocks
+
+docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
+	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+
 image: ## Build the image that stage-in.cwl names
 	$(ENGINE) build $(BUILD_OPTIONS) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
 	  --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
@@ -52,18 +64,6 @@ bench: $(VENV)/ready ## Measure against what users do today, half an hour; write
 
 soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an hour; writes docs/reliability.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
-
-.PHONY: docs docs-blocks docs-check
-docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
-	@$(BIN)/python -m website build
-	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
-	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
-
-docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.blocks
-
-docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
-	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
 
 lint: $(VENV)/ready ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -83,13 +83,14 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group package -o tests/package.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group docs -o docs/requirements.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group package -o tests/package.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
-	rm -rf $(VENV) build demo stage-in.cdx.json $(PACKAGE)
+	rm -rf build
+	rm -rf $(VENV) demo stage-in.cdx.json $(PACKAGE)
 
 $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
 	@echo "Installing into $(VENV) (once)"
@@ -98,6 +99,16 @@ $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproj
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL) --editable $(CLASSIFY)
 	@touch $@
+
+$(VENV)/docs/ready: docs/requirements.lock | $(VENV)/ready
+	@echo "Installing what builds the documentation into $(VENV)/docs (once)"
+	@$(BIN)/python -m venv $(VENV)/docs
+	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/docs/mermaid.min.js: website/mermaid.py | $(VENV)/docs/ready
+	@echo "Fetching what draws the diagrams (once)"
+	@$(BIN)/python -m website.mermaid $@
 
 $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
 	@echo "Installing Calrissian into $(VENV)/calrissian (once)"
@@ -117,16 +128,6 @@ $(VENV)/package/ready: tests/package.lock | $(VENV)/ready
 	@$(BIN)/python -m venv $(VENV)/package
 	@$(VENV)/package/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
-
-$(VENV)/docs/ready: docs/requirements.lock | $(VENV)/ready
-	@echo "Installing what builds the documentation into $(VENV)/docs (once)"
-	@$(BIN)/python -m venv $(VENV)/docs
-	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-
-$(VENV)/docs/mermaid.min.js: website/mermaid.py | $(VENV)/docs/ready
-	@echo "Fetching what draws the diagrams (once)"
-	@$(BIN)/python -m website.mermaid $@
 
 # Not by `cwltool --pack`, which calls the workflow `main` and drops its version.
 $(PACKAGE): workflows/stage-in-app.cwl stage-in.cwl $(VENV)/package/ready
