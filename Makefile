@@ -40,7 +40,7 @@ test-slurm: $(VENV)/ready $(VENV)/toil/ready ## Run the tests on Slurm
 
 package: $(PACKAGE) ## Write the Application Package, one file: stage-in.app.cwl
 
-.PHONY: docs docs-blocks docs-check
+.PHONY: docs docs-blocks docs-check clean-docs
 docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
 	@$(BIN)/python -m website build
 	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
@@ -51,6 +51,10 @@ docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a st
 
 docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
 	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+
+clean: clean-docs
+clean-docs:
+	@rm -rf build
 
 image: ## Build the image that stage-in.cwl names
 	$(ENGINE) build $(BUILD_OPTIONS) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
@@ -89,7 +93,6 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
-	rm -rf build
 	rm -rf $(VENV) demo stage-in.cdx.json $(PACKAGE)
 
 $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
