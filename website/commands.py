@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import click
 
-# Commands as they are called: what they are run by, and their options.
+# What Markdown would take for its own.
+_MARKUP = re.compile(r"[*_`<|\\]")
 NAMES = ("stage-in", "cdse-token")
 
 
@@ -75,8 +77,7 @@ def _call(option: click.Option, context: click.Context, name: str) -> str:
 
 def _explain(option: click.Option) -> str:
     text = (option.help or "").partition("  [default:")[0]
-    # A NUL in a text is click's; angle brackets would be HTML.
-    text = text.replace("<", "&lt;").replace("|", "\\|").rstrip(".")
+    text = _MARKUP.sub(r"\\\g<0>", text).rstrip(".")
     if isinstance(option.type, click.Choice):
         text += f"; one of {', '.join(f'`{choice}`' for choice in option.type.choices)}"
     elif isinstance(option.type, click.IntRange) and option.type.max is not None:

@@ -62,7 +62,7 @@ def write(root: Path) -> str:
         "",
         "```yaml",
         "steps:",
-        *_indent(yaml.safe_dump(_get_step(root), sort_keys=False).strip()),
+        *_write_step(load(root / "workflows/tutorial.cwl")["steps"][OWN_STEP]),
         "```",
         "",
         "## Workflows",
@@ -195,11 +195,12 @@ def _describe_workflow(path: Path, workflow: Fields) -> list[str]:
     ]
 
 
-def _get_step(root: Path) -> Fields:
+def _write_step(step: Fields) -> list[str]:
     """Return how the shortest workflow embeds the tool."""
-    step = load(root / "workflows/tutorial.cwl")["steps"][OWN_STEP]
-    return {OWN_STEP: {**step, "run": "stage-in.cwl"}}
-
-
-def _indent(text: str) -> list[str]:
-    return [f"  {line}" for line in text.splitlines()]
+    return [
+        f"  {OWN_STEP}:",
+        "    run: stage-in.cwl",
+        "    in:",
+        *(f"      {name}: {source}" for name, source in step["in"].items()),
+        f"    out: [{', '.join(step['out'])}]",
+    ]
