@@ -12,8 +12,9 @@ IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: recording notebook release-check
-.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm package image sbom bench soak lint lock clean
+.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm
+.PHONY: docs docs-blocks docs-check recording notebook bench soak
+.PHONY: package image sbom release-check lint lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,6 +58,17 @@ bench: $(VENV)/ready ## Measure against what users do today, half an hour; write
 soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an hour; writes docs/reliability.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
 
+docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
+	@$(BIN)/python -m website build
+	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
+	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
+
+docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.blocks
+
+docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
+	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+
 recording: $(VENV)/ready ## Record `make demo`; writes docs/demo.svg
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/recording.py docs/demo.svg make demo
 
@@ -81,6 +93,8 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+	  --custom-compile-command "make lock" --group docs -o docs/requirements.lock
+	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group package -o tests/package.lock
 	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
 	  --custom-compile-command "make lock" --group notebook -o docs/notebook.lock
@@ -89,7 +103,7 @@ lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
-	rm -rf $(VENV) demo dist stage-in.cdx.json $(PACKAGE)
+	rm -rf $(VENV) demo build dist stage-in.cdx.json $(PACKAGE)
 
 $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
 	@echo "Installing into $(VENV) (once)"
@@ -98,6 +112,16 @@ $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproj
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL) --editable $(CLASSIFY)
 	@touch $@
+
+$(VENV)/docs/ready: docs/requirements.lock | $(VENV)/ready
+	@echo "Installing what builds the documentation into $(VENV)/docs (once)"
+	@$(BIN)/python -m venv $(VENV)/docs
+	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/docs/mermaid.min.js: website/mermaid.py | $(VENV)/docs/ready
+	@echo "Fetching what draws the diagrams (once)"
+	@$(BIN)/python -m website.mermaid $@
 
 $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
 	@echo "Installing Calrissian into $(VENV)/calrissian (once)"

@@ -1,0 +1,1 @@
+"""The documentation as a site: pages put together, diagrams generated, the result looked at."""
