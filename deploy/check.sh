@@ -9,6 +9,7 @@ reference=${REFERENCE:-registry.example/stage-in@sha256:$(sha256sum < stage-in.c
 
 echo "Metadata"
 python deploy/metadata.py "$@"
+check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 echo "Workflows of CI"
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -49,9 +49,6 @@ def test_all_agree() -> None:
         ("codemeta.json", f'"{VERSION}"', '"9.0.0"', "codemeta.json: version"),
         ("codemeta.json", "Apache-2.0", "MIT", "codemeta.json: license"),
         ("CITATION.cff", VERSION, "9.0.0", "CITATION.cff: version"),
-        ("CITATION.cff", "message:", "massage:", "['message'], which"),
-        ("CITATION.cff", "message:", "massage:", "found ['massage']"),
-        ("CITATION.cff", "  - name:", "  - called:", "authors with names"),
         ("CHANGELOG.md", f"[{VERSION}]", "[9.0.0]", "the first section"),
         ("CHANGELOG.md", f"## [{VERSION}] -", f"## {VERSION}", "expected '## [X.Y.Z]"),
         ("CHANGELOG.md", "### Added", "### New", "found 'New'"),
@@ -147,5 +144,5 @@ def test_workflows_call_what_there_is() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     calls = [re.findall(r"make ([a-z -]+)", path.read_text()) for path in WORKFLOWS]
     called = {target for found in calls for call in found for target in call.split()}
-    assert {"test", "test-slow", "release-check", "image", "sbom"} <= called
-    assert called <= targets | {"docs"}
+    assert {"test", "test-slow", "release-check", "image", "sbom", "docs-check"} <= called
+    assert called <= targets

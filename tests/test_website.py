@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from app import errors
+from app.trust import IDENTITY_URL, PLATFORM_ORIGINS
 from sandbox.faults import _READ, Fault
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
@@ -172,6 +173,16 @@ def test_exit_codes() -> None:
     assert told == codes | {0}
     again = text.partition("| code | try again?")[2].partition("\n\n")[0]
     assert codes <= {int(code) for code in re.findall(r"\b\d+\b", again)}
+
+
+def test_trusted_hosts() -> None:
+    """The page names each host that a token goes to."""
+    picture = (DOCS / "how-it-works.md").read_text().partition("\n## Trust\n")[2]
+    domain = ".dataspace.copernicus.eu"
+    for origin in PLATFORM_ORIGINS:
+        assert origin.endswith(domain)
+        assert origin.removeprefix("https://").removesuffix(domain) in picture
+    assert IDENTITY_URL.split("/")[2] in picture
 
 
 def test_variables() -> None:

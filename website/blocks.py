@@ -35,16 +35,6 @@ def show_modules() -> str:
     return _fence("mermaid", modules.draw("app"))
 
 
-def show_readme(header: str) -> str:
-    """Show the table of the README whose first column has this header."""
-    found = re.search(
-        rf"^\| {re.escape(header)} \|.*?(?=\n\n|\Z)", (ROOT / "README.md").read_text(), re.M | re.S
-    )
-    if found is None:
-        raise ValueError(f"expected a table in README.md that begins with {header!r}, found none")
-    return f"{found[0]}\n"
-
-
 def show_faults() -> str:
     """Show the words of the sandbox's rules."""
     from sandbox.faults import Fault
@@ -92,7 +82,6 @@ SHOWS: dict[str, Callable[..., str]] = {
     "faults": show_faults,
     "item": show_item,
     "modules": show_modules,
-    "readme": show_readme,
     "sandbox": show_sandbox,
     "workflow": show_workflow,
 }

@@ -143,15 +143,23 @@ def check_page(page: Page, origin: str, name: str, diagrams: int) -> list[str]:
     return [f"{name}: {what}" for what in wrong]
 
 
-def check_search(page: Page, origin: str) -> list[str]:
-    """Return what is wrong with the search."""
-    page.goto(f"{origin}/index.html", timeout=WAIT)
+def check_search(page: Page, origin: str, words: str, title: str) -> list[str]:
+    """Search, and return what is wrong with what is found.
+
+    Args:
+        page: of the browser.
+        origin: of the site.
+        words: to search for.
+        title: of the page that is to be found by them.
+    """
+    page.goto(f"{origin}/index.html", wait_until="networkidle", timeout=WAIT)
     page.keyboard.press("Control+k")
-    page.keyboard.type("patience")
     try:
-        page.get_by_text("Commands").last.wait_for(state="visible", timeout=WAIT)
+        page.get_by_role("combobox", name="Search").fill(words, timeout=WAIT)
+        found = page.get_by_role("option").filter(has_text=title)
+        found.first.wait_for(state="visible", timeout=WAIT)
     except Exception as error:
-        return [f"search: {error}"]
+        return [f"search: expected {title} to be found by {words!r}: {error}"]
     return []
 
 
@@ -224,7 +232,8 @@ def main(site: Path, screens: Path) -> int:
                 page.screenshot(path=screens / f"{Path(name).stem}{suffix}.png", full_page=True)
             page.close()
         page = browser.new_page()
-        wrong += check_search(page, origin)
+        page.add_init_script(OPEN)
+        wrong += check_search(page, origin, "certificate", "Troubleshooting")
     print(*wrong, sep="\n", file=sys.stderr)
     print(f"{len(nav)} pages, in light, dark and narrow; {drawn} diagrams; {len(wrong)} wrong")
     return len(wrong)

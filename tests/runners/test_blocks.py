@@ -10,15 +10,12 @@ from sandbox.server import Sandbox
 from tests.blocks import Reader
 from tests.conftest import ROOT
 from tests.runners.conftest import Engine
-from tests.test_blocks import each_page, list_commands
+from tests.test_blocks import PAGES, list_commands
 
 pytestmark = pytest.mark.runner
 
 
-@each_page
-def test_blocks(
-    engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path, page: Path
-) -> None:
+def test_blocks(engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path) -> None:
     """After those that they need: what an account takes. The image is `make image`'s already."""
     assert "make image" in (ROOT / ".ci/runners").read_text()
     reader = Reader(tmp_path, platform, platform.item_url(new.name))
@@ -29,8 +26,10 @@ def test_blocks(
     tool = f"{(reader.clone / 'stage-in.cwl').as_uri()}#stage-in"
     overrides = tmp_path / "overrides.json"
     overrides.write_text(json.dumps({"cwltool:overrides": {tool: {"requirements": requirements}}}))
-    blocks = [block for block in list_commands(page) if block.needs_engine or block.needs_account]
-    for block in blocks:
+    commands = [block for page in PAGES for block in list_commands(page)]
+    for block in commands:
+        if not (block.needs_engine or block.needs_account):
+            continue
         options = "--preserve-environment CDSE_TRUSTED_HOSTS"
         if block.needs_engine:
             options = f"--custom-net host --overrides {overrides}"
@@ -41,4 +40,4 @@ def test_blocks(
         assert run.returncode == 0, f"{block.place}\n{run.stdout}{run.stderr}"
         if block.needs_engine and "cwltool" in text:
             assert image in run.stdout
-    assert any(block.needs_engine for block in blocks)
+    assert any(block.needs_engine for block in commands)

@@ -5,7 +5,7 @@ class StageInError(Exception):
     """A failure that the user is told in one line.
 
     Attributes:
-        exit_code: what the command ends with (the table is in the README).
+        exit_code: what the command ends with (the table is in docs/environment.md).
         passing: whether the same request may well succeed when made again.
     """
 
