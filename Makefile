@@ -13,7 +13,7 @@ IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm
-.PHONY: docs docs-blocks docs-check recording notebook bench soak
+.PHONY: docs docs-generated docs-check recording notebook bench soak
 .PHONY: package image sbom release-check lint lock clean
 
 help: ## List the targets
@@ -63,8 +63,8 @@ docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the 
 	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
 	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
 
-docs-blocks: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.blocks
+docs-generated: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.generated
 
 docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
 	@$(VENV)/docs/bin/python -m website.browser build/site build/screens

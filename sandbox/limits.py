@@ -1,4 +1,4 @@
-"""What the download service grants a user: connections, bytes per second, patience."""
+"""What the download service grants a user: connections, bytes per second, how soon it answers."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Recipe:
 
     @property
     def orbit(self) -> int:
-        """Absolute orbit number: relative + a whole number of repeat cycles."""
+        """Absolute orbit number, as of Sentinel-2A: relative = (absolute + 3) modulo 143."""
         cycles = max(1, (self.sensing - _FIRST_ORBIT) // _CYCLE)
         return _ORBITS * cycles + self.relative_orbit - 3
 

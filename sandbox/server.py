@@ -37,7 +37,7 @@ Generation = Literal["new", "legacy"]
 class Sandbox:
     """The platform, run by a thread of its own for as long as the context lasts.
 
-    Everything but the products' number may be changed while it runs, from any thread.
+    Everything may be changed while it runs, from any thread.
 
     Attributes:
         limits: What the download service grants.

@@ -115,7 +115,7 @@ def read_blocks(page: Path) -> list[Block]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Who follows a page: a copy of the repository, a home, and a Python, all of them empty.
+    """Who follows a page: with a copy of the repository, an empty home, and a bare Python.
 
     Attributes:
         folder: Where all of that is.
@@ -178,8 +178,10 @@ def copy_repository(folder: Path) -> None:
         text=True,
     )
     if listed.returncode:  # no clone: CI's copy for an ordinary user
-        kept = shutil.ignore_patterns(".venv", ".git", "demo", "*_cache", "__pycache__", "*.tar")
-        shutil.copytree(ROOT, folder, ignore=kept, symlinks=True)
+        left_out = shutil.ignore_patterns(
+            ".venv", ".git", "demo", "*_cache", "__pycache__", "*.tar"
+        )
+        shutil.copytree(ROOT, folder, ignore=left_out, symlinks=True)
         return
     for name in listed.stdout.split("\0"):
         if name and (ROOT / name).exists():

@@ -3,7 +3,7 @@
 import pytest
 
 from app.assets import describe_file
-from app.manifest import BANDS
+from app.bands import BANDS
 from sandbox.manifest import listed_files
 from sandbox.product import NEW, OLD, Recipe
 

@@ -64,10 +64,9 @@ def test_what_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@each_page
-def test_blocks(page: Path, reader: Reader) -> None:
+def test_blocks(reader: Reader) -> None:
     """From top to bottom, but for those that need an engine: they are `make test-runners`'."""
-    for block in list_commands(page):
+    for block in (block for page in PAGES for block in list_commands(page)):
         if not block.needs_engine:
             run = reader.run(block)
             assert run.returncode == 0, f"{block.place}\n{run.stdout}{run.stderr}"

@@ -23,12 +23,12 @@ from urllib3.util import parse_url
 
 from app import manifest
 from app.errors import ProductError, StageInError, VerificationError
+from app.files import receive
 from app.item import LARGEST_ITEM, parse_item
 from app.manifest import Entry
 from app.pacing import Pacing
 from app.product import Product
 from app.progress import Progress
-from app.staging import receive
 from app.transfer import Client
 from app.trust import Trust
 from app.zipped import ZippedSource

@@ -288,7 +288,12 @@ def test_unknown_bands_are_refused_before_any_request(
     assert len(platform.log) == 0
 
 
-@pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"result": 5}', b'{"result": [{}]}', b"<html>"])
+NEGATIVE = b'{"result": [{"Name": "a.xml", "ContentLength": -1, "ChildrenNumber": 0}]}'
+
+
+@pytest.mark.parametrize(
+    "answer", [b"[]", b"{}", b'{"result": 5}', b'{"result": [{}]}', b"<html>", NEGATIVE]
+)
 def test_a_list_that_is_none(
     stage_in: StageIn, platform: Sandbox, new: Path, answer: bytes
 ) -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from app.bands import BANDS
+from app.document import Document
 from app.errors import ProductError
-from app.manifest import BANDS
-from app.metadata import Document
 from app.radiometry import Radiometry
 from sandbox.metadata import product_metadata
 from sandbox.product import NEW, OLD, Recipe

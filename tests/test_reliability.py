@@ -2,9 +2,9 @@
 
 import re
 
+from app.document import LARGEST_XML
 from app.item import LARGEST_ITEM
 from app.manifest import LARGEST_NUMBER_OF_FILES, LARGEST_PRODUCT
-from app.metadata import LARGEST_XML
 from tests.conftest import ROOT
 from tests.test_faults import MATRIX
 

@@ -90,6 +90,16 @@ def test_argument_lists(
     assert not [line for line in commands for secret in secrets.values() if secret in line]
 
 
+def test_a_short_password(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    """It is struck out where it stands alone; in our own words it would show where it is."""
+    item = platform.item_url(new.name)
+    run = stage_in("p", CDSE_PASSWORD="p", CDSE_ACCESS_TOKEN=platform.mint(user=ACCOUNT.name))
+    assert run.reason.endswith("expected a STAC item at [secret], found no such file")
+    run = stage_in(item, CDSE_ACCESS_TOKEN="", CDSE_PASSWORD="token", CDSE_TOTP="found")
+    assert run.code == 77
+    assert "expected a [secret], [secret] none: set CDSE_ACCESS_TOKEN" in run.reason
+
+
 BUG = """
 import app.transfer
 

@@ -40,6 +40,9 @@ def test_origin(url: str, origin: str) -> None:
         "ftp://zipper.dataspace.copernicus.eu/",
         "file:///etc/passwd",
         "https:///x",
+        "https://zipper.dataspace.copernicus.eu:65536/",
+        "https://a..b/",
+        f"https://{'a' * 64}.example/",
         "",
     ],
 )
@@ -76,7 +79,11 @@ def test_named_hosts_are_added() -> None:
 
 
 @pytest.mark.parametrize(
-    "hosts", ["mirror.example", "https://mirror.example/path", "https://u:pass@mirror.example"]
+    "hosts",
+    [
+        *("mirror.example", "https://mirror.example/path", "https://u:pass@mirror.example"),
+        *("https://mirror.example//", "https://mirror.example:99999"),
+    ],
 )
 def test_named_hosts_are_origins(hosts: str) -> None:
     with pytest.raises(UsageError, match="CDSE_TRUSTED_HOSTS") as caught:
@@ -86,8 +93,9 @@ def test_named_hosts_are_origins(hosts: str) -> None:
 
 def test_identity_url_is_checked() -> None:
     assert Trust.from_settings("", "http://127.0.0.1:1/token").identity_url.endswith(":1/token")
-    with pytest.raises(UsageError, match="CDSE_IDENTITY_URL"):
-        Trust.from_settings("", "identity.example")
+    for url in ("identity.example", "https://identity.example:99999/token", "https://a..b/token"):
+        with pytest.raises(UsageError, match="CDSE_IDENTITY_URL"):
+            Trust.from_settings("", url)
 
 
 def test_redact() -> None:

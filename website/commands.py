@@ -11,6 +11,7 @@ import click
 # What Markdown would take for its own.
 _MARKUP = re.compile(r"[*_`<|\\]")
 NAMES = ("stage-in", "cdse-token")
+FUNCTIONS = ("get_asset_href", "download_and_extract_file")
 
 
 def write(root: Path) -> str:
@@ -30,6 +31,11 @@ def write(root: Path) -> str:
             "Written from the commands themselves. Both tell the same with `--help`, and end with",
             "the [exit codes](environment.md) of the tool.",
             *(line for name, command in commands.items() for line in _describe(name, command)),
+            "",
+            "## In Python",
+            "",
+            "What `app.app` has besides, for code that was written for a stage-in of these names:",
+            *(line for function in FUNCTIONS for line in _document(function)),
         ]
     )
 
@@ -50,6 +56,30 @@ def _describe(name: str, command: click.Command) -> list[str]:
         "",
         *tabulate(command, name),
     ]
+
+
+def _document(function: str) -> list[str]:
+    from app import app
+
+    called = getattr(app, function)
+    arguments = ", ".join(
+        f"{name}: {parameter.annotation}"
+        for name, parameter in inspect.signature(called).parameters.items()
+    )
+    text = inspect.getdoc(called) or ""
+    head = f"{function}({arguments}) -> {called.__annotations__['return']}".replace("'", "")
+    return ["", "```python", head, "```", "", *_list_sections(text)]
+
+
+def _list_sections(text: str) -> list[str]:
+    """Return a docstring with its sections as lists."""
+    prose, *sections = re.split(r"\n\n(?=(?:Args|Returns|Raises):\n)", text)
+    lines = prose.splitlines()
+    for section in sections:
+        title, _, body = section.partition(":\n")
+        entries = re.split(r"\n(?=    \S)", f"\n{body}")
+        lines += ["", f"{title}:", "", *(f"- {' '.join(entry.split())}" for entry in entries[1:])]
+    return lines
 
 
 def tabulate(command: click.Command, name: str) -> list[str]:

@@ -16,7 +16,7 @@ import yaml
 from hera.workflows import models
 from pydantic import ValidationError
 
-from app.manifest import ASSETS
+from app.bands import BAND_OF_ASSET
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, SameTree
 from tests.runners.conftest import Engine
@@ -155,7 +155,7 @@ def test_all_bands_are_staged_by_default() -> None:
     spec = load("stage-in.yaml")["spec"]
     defaults = values(spec["arguments"]["parameters"])
     assert values(spec["templates"][0]["inputs"]["parameters"]) == defaults
-    assert set(defaults["assets"].split(",")) == set(ASSETS.values())
+    assert set(defaults["assets"].split(",")) == set(BAND_OF_ASSET.values())
 
 
 def test_names_agree() -> None:

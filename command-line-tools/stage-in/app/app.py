@@ -13,6 +13,8 @@ import click
 
 from app.errors import StageInError
 from app.product import get_asset_href
+from app.quota import CONNECTIONS
+from app.settings import PATIENCE, TRANSPORTS, Settings
 
 if TYPE_CHECKING:
     import loguru
@@ -24,9 +26,10 @@ __all__ = ["download_and_extract_file", "get_asset_href", "main", "run"]
 
 # A JSON Web Token, or what is left of one that a message was cut in.
 TOKEN = re.compile(r"eyJ[\w-]{8,}(\.[\w-]*)*", re.ASCII)
-SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD")
+SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD", "CDSE_TOTP")
 LONGEST_MESSAGE = 10_000  # characters: quotes are cut where they are made, but for a slip
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+_SHORT = 8  # characters of a secret that words of ours may hold by chance
 _LONGEST_FAREWELL = 2.0  # seconds that a last line may take, where nobody reads the log
 _setting_up_log = threading.Lock()
 
@@ -36,7 +39,7 @@ def _read_assets(
 ) -> frozenset[str] | None:
     if value is None:
         return None
-    from app.manifest import read_selection
+    from app.bands import read_selection
 
     try:
         return read_selection(value)
@@ -68,16 +71,16 @@ def _read_assets(
 @click.option(
     "--transport",
     metavar="NAME",
-    type=click.Choice(["nodes", "zip"]),
-    default="nodes",
+    type=click.Choice(TRANSPORTS),
+    default=TRANSPORTS[0],
     show_default=True,
     help="nodes: file by file, side by side; zip: in one",
 )
 @click.option(
     "--connections",
     metavar="N",
-    type=click.IntRange(1, 4),
-    default=4,
+    type=click.IntRange(1, CONNECTIONS),
+    default=CONNECTIONS,
     show_default=True,
     help="To the platform at once, at most",
 )
@@ -85,7 +88,7 @@ def _read_assets(
     "--patience",
     metavar="SECS",
     type=click.FloatRange(min=0, min_open=True),
-    default=600,
+    default=PATIENCE,
     show_default=True,
     help="Give up when nothing has arrived for so long",
 )
@@ -104,19 +107,25 @@ def main(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Stage a Sentinel-2 Level-1C product"""  # noqa: D415 (the contract's words)
+    """Stage a Sentinel-2 Level-1C product"""  # noqa: D415 (as the usage has it, word for word)
     with _setting_up_log:
         logger = _set_up_log("DEBUG" if verbose else "WARNING" if quiet else "INFO")
     try:
         from app.credentials import Credentials
-        from app.staging import Settings, stage_in
+        from app.staging import stage_in
         from app.transfer import check_environment
 
         trust = _read_trust()
         check_environment(os.environ)
         credentials = Credentials.from_environment(os.environ, trust)
-        bar = sys.stderr.isatty() and not quiet
-        settings = Settings(assets, transport, connections, patience, not no_verify, bar)
+        settings = Settings(
+            bands=assets,
+            transport=transport,
+            connections=connections,
+            patience=patience,
+            verify=not no_verify,
+            bar=sys.stderr.isatty() and not quiet,
+        )
         stage_in(input_item, output_dir, trust, credentials, settings)
     except StageInError as error:
         logger.error("{}", error)
@@ -126,12 +135,15 @@ def main(
 def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
     """Fetch the zip of a product and unpack it, verified, in the current folder.
 
+    A SAFE folder that is there already is returned as it is, if it is whole. `CDSE_TRUSTED_HOSTS`
+    and `CDSE_IDENTITY_URL` count, other variables don't.
+
     Args:
         item: the platform's STAC item.
         access_token: of an account of the platform.
 
     Returns:
-        The path of the SAFE folder.
+        The path of the SAFE folder, relative to the current one.
 
     Raises:
         StageInError: of the kind that the failure is.
@@ -158,12 +170,14 @@ def _set_up_log(level: str) -> "loguru.Logger":
 
     if sys.stderr is None:  # closed by whoever started us
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    secrets = {value for name in SECRETS if (value := os.environ.get(name, "").strip())}
+    secrets = [
+        _find_secret(value) for name in SECRETS if (value := os.environ.get(name, "").strip())
+    ]
 
     def clean(record: "loguru.Record") -> None:
         message = record["message"]
         for secret in secrets:
-            message = message.replace(secret, "[secret]")
+            message = secret.sub("[secret]", message)
         message = TOKEN.sub("[token]", message)[:LONGEST_MESSAGE]
         # What servers and items say may hold line ends, or sequences that command a terminal.
         record["message"] = "".join(c if c.isprintable() else " " for c in message)
@@ -178,6 +192,15 @@ def _set_up_log(level: str) -> "loguru.Logger":
     logger.configure(patcher=clean)
     logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
     return logger
+
+
+def _find_secret(value: str) -> re.Pattern[str]:
+    """Return what finds a secret in a message; a short one as a word by itself.
+
+    Where `p` is struck out of every word, each word tells that it is `p`.
+    """
+    word = re.escape(value)
+    return re.compile(word if len(value) >= _SHORT else rf"(?<!\w){word}(?!\w)")
 
 
 def _end_at_signal() -> None:

@@ -71,7 +71,7 @@ def describe_file(path: str) -> FileAsset:
     return FileAsset(key, title, roles, _MEDIA_TYPES.get(suffix, "application/octet-stream"))
 
 
-def is_metadata(path: str) -> bool:
+def is_xml(path: str) -> bool:
     """Tell whether a file is one of the XML documents that others will parse.
 
     The pages in HTML/ are not: theirs is a declaration by right.

@@ -11,18 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app import manifest
-from app.assets import describe_file, is_metadata
-from app.description import PRODUCT_METADATA, Description
+from app import manifest, thumbnail
+from app.assets import describe_file, is_xml
+from app.bands import TRUE_COLOR
+from app.description import Description
+from app.document import Document, check_prolog
 from app.draft import make_draft
 from app.errors import ProductError
 from app.grids import set_grids
-from app.manifest import TRUE_COLOR, Entry
-from app.metadata import Document, check_prolog
+from app.manifest import Entry
 from app.output import writing
 from app.product import Product
 from app.radiometry import Radiometry
-from app.thumbnail import MEDIA_TYPE, NAME, Thumbnail
 from app.trust import get_origin, strip_secrets
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def create_item(
             item needs, contradict each other, or are another product's.
         OutputError: the thumbnail can't be written.
     """
-    entries = _read_manifest(safe)
-    present = _check_files(safe, entries, partial=partial)
+    entries = manifest.read(_read(safe, manifest.NAME))
+    present = _list_present(safe, entries, partial=partial)
     documents = _read_documents(safe, entries)
     _, product_path, granule_path = documents
     description = Description.read(
@@ -135,13 +135,7 @@ def create_item(
     return item
 
 
-def _read_manifest(safe: Path) -> dict[str, Entry]:
-    entries = manifest.parse(_read(safe, manifest.NAME))
-    manifest.check_complete(entries)
-    return entries
-
-
-def _check_files(safe: Path, entries: Mapping[str, Entry], *, partial: bool) -> list[str]:
+def _list_present(safe: Path, entries: Mapping[str, Entry], *, partial: bool) -> list[str]:
     """Return the files of the product that are there, in the manifest's order.
 
     A draft lists the files that the metadata name, whether they are there or not.
@@ -160,7 +154,7 @@ def _check_files(safe: Path, entries: Mapping[str, Entry], *, partial: bool) -> 
             raise ProductError(
                 f"expected {entry.size} bytes of {path} in {safe.name}, found {size}"
             )
-        if is_metadata(path):
+        if is_xml(path):
             check_prolog(file, path)
         present.append(path)
     return [manifest.NAME, *present]
@@ -171,7 +165,9 @@ def _read_documents(safe: Path, entries: Mapping[str, Entry]) -> dict[str, bytes
     granules = [path for path in entries if path.endswith("/MTD_TL.xml")]
     if len(granules) != 1:
         raise ProductError(f"expected one granule in {manifest.NAME}, found {', '.join(granules)}")
-    return {path: _read(safe, path) for path in (manifest.NAME, PRODUCT_METADATA, *granules)}
+    return {
+        path: _read(safe, path) for path in (manifest.NAME, manifest.PRODUCT_METADATA, *granules)
+    }
 
 
 def _read(safe: Path, path: str) -> bytes:
@@ -235,6 +231,7 @@ def _set_licence(item: "pystac.Item") -> None:
 
 
 def _set_citation(item: "pystac.Item", description: Description) -> None:
+    """Add the collection's DOI, which a draft has not."""
     import pystac
 
     if description.doi is None:
@@ -245,6 +242,7 @@ def _set_citation(item: "pystac.Item", description: Description) -> None:
 
 
 def _set_completeness(item: "pystac.Item", *, partial: bool, verified: bool) -> None:
+    """Say what was left out, which a draft can't know; nothing where nothing was."""
     if partial:
         item.properties["stage-in:partial"] = True
     if not verified:
@@ -252,7 +250,7 @@ def _set_completeness(item: "pystac.Item", *, partial: bool, verified: bool) -> 
 
 
 def _set_assets(item: "pystac.Item", product: Product, present: list[str]) -> None:
-    """Have one asset for each file that is there, and no other.
+    """Have one asset for manifest.safe and each file that it lists and that is there, and no other.
 
     A draft has no masks, no quality reports and no auxiliary data, but images and INSPIRE.xml
     even if they are missing.
@@ -316,20 +314,23 @@ def _merge_band(spectral: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
 def _add_file_facts(
     item: "pystac.Item", safe: Path, entries: Mapping[str, Entry], *, verified: bool
 ) -> None:
-    """Add size and digest of each file: the digest that was verified, or none."""
+    """Add size and digest of each file, which a draft has not: one that was verified, or none.
+
+    manifest.safe, which nothing lists, has its own.
+    """
     item.stac_extensions.append(_EXTENSIONS["file"])
     for asset in item.assets.values():
         path = asset.href.removeprefix(f"./{safe.name}/")
         entry = entries.get(path)
         if entry is None:
-            _set_file_facts(asset, _read(safe, path))
+            _write_facts(asset, _read(safe, path))
             continue
         asset.extra_fields["file:size"] = entry.size
         if verified and entry.algorithm and entry.digest:
             asset.extra_fields["file:checksum"] = f"{_MULTIHASH[entry.algorithm]}{entry.digest}"
 
 
-def _set_file_facts(asset: "pystac.Asset", content: bytes) -> None:
+def _write_facts(asset: "pystac.Asset", content: bytes) -> None:
     digest = hashlib.new(_OWN_ALGORITHM, content).hexdigest()
     asset.extra_fields["file:size"] = len(content)
     asset.extra_fields["file:checksum"] = f"{_MULTIHASH[_OWN_ALGORITHM]}{digest}"
@@ -345,14 +346,16 @@ def _add_thumbnail(
     sources = [path for path in (*previews, images[TRUE_COLOR]) if path in present]
     if not sources:
         return
-    thumbnail = Thumbnail.make(safe, sources)
-    path = safe.parent / NAME
+    picture = thumbnail.Thumbnail.make(safe, sources)
+    path = safe.parent / thumbnail.NAME
     with writing(path):
-        path.write_bytes(thumbnail.content)
-    asset = pystac.Asset(f"./{NAME}", "Thumbnail", media_type=MEDIA_TYPE, roles=["thumbnail"])
+        path.write_bytes(picture.content)
+    asset = pystac.Asset(
+        f"./{thumbnail.NAME}", "Thumbnail", media_type=thumbnail.MEDIA_TYPE, roles=["thumbnail"]
+    )
     # A picture has no place, the item's `proj:code` notwithstanding.
-    asset.extra_fields |= {"proj:code": None, "proj:shape": list(thumbnail.shape)}
-    _set_file_facts(asset, thumbnail.content)
+    asset.extra_fields |= {"proj:code": None, "proj:shape": list(picture.shape)}
+    _write_facts(asset, picture.content)
     item.add_asset("thumbnail", asset)
 
 

@@ -15,7 +15,7 @@ from app.errors import CredentialsError, TemporaryError
 from app.transfer import post_form
 from app.trust import Trust
 
-CLIENT_ID = "cdse-public"
+CLIENT_ID = "cdse-public"  # CDSE documentation, APIs, "Token generation"
 MARGIN = 30.0  # seconds before its end at which a token is renewed, or a tenth of its life if less
 HOW_TO_GET_ONE = (
     "set CDSE_ACCESS_TOKEN to a token of your Copernicus Data Space account, which the command "
@@ -31,7 +31,7 @@ class Token:
         value: what is shown; not part of the representation.
         issued: seconds since 1970, or 0 where it isn't known.
         expires: seconds since 1970, or infinity where it isn't known.
-        kind: the claim `typ`: `Bearer` for access tokens, `Refresh` for refresh tokens.
+        kind: the claim `typ`: `Bearer` of access tokens, `Refresh` or `Offline` of refresh tokens.
     """
 
     value: str
@@ -132,7 +132,7 @@ class Credentials:
         return cls(trust, **found)
 
     def spend_code(self) -> None:
-        """Log in by the one-time code, if there is one and no token yet: it is good for seconds.
+        """Get a token now where a one-time code is given and no good one: it is good for seconds.
 
         Raises:
             CredentialsError: user, password or code are wrong.
@@ -142,10 +142,11 @@ class Credentials:
             self.access_token()
 
     def access_token(self) -> str:
-        """Return an access token that has not aged, renewed if need be.
+        """Return an access token that has not ended, renewed before that where it can be.
 
         Raises:
-            CredentialsError: it has aged, and nothing is there to renew it by.
+            CredentialsError: it has ended, and nothing is there to renew it by, or the token
+                endpoint refuses.
             TemporaryError: the token endpoint can't be reached.
         """
         with self._lock:
@@ -165,11 +166,11 @@ class Credentials:
     def refused(self, token: str) -> None:
         """Be told that the service has refused an access token: the next one will be another.
 
-        A token that hasn't aged and can't be renewed is kept: the service is known to refuse good
+        A token that hasn't ended and can't be renewed is kept: the service is known to refuse good
         ones now and then.
 
         Raises:
-            CredentialsError: it has aged, and nothing is there to renew it by.
+            CredentialsError: it has ended, and nothing is there to renew it by.
         """
         with self._lock:
             if self._access is None or self._access.value != token:

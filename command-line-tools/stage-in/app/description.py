@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Self
 from xml.etree.ElementTree import Element
 
+from app.bands import BANDS, TRUE_COLOR
+from app.document import Document, read_number
 from app.errors import ProductError
-from app.manifest import BANDS, TRUE_COLOR, Entry, check_path
-from app.metadata import Document, read_number
+from app.manifest import Entry, check_path
 from app.product import Product
 from app.radiometry import Radiometry
-
-PRODUCT_METADATA = "MTD_MSIL1C.xml"
 
 _INFO = "{*}General_Info/Product_Info"
 _GRANULE = f"{_INFO}/Product_Organisation/Granule_List/Granule"
@@ -152,7 +151,10 @@ def _check_numbers(document: Document, bounds: Mapping[str, tuple[float, float]]
 
 
 def _check_footprint(text: str, what: str) -> None:
-    """Check that there are pairs, or triples, of numbers, of at least a triangle that is closed."""
+    """Check that there are pairs, or triples, of numbers, as many as of a closed triangle at least.
+
+    Whether the ring is closed is not looked at.
+    """
     numbers = text.split()
     for number in numbers:
         read_number(number, what)

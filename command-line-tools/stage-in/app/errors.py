@@ -1,4 +1,8 @@
-"""What can go wrong that is not a bug: each kind with the exit code that tells it to a workflow."""
+"""What can go wrong that is not a bug: each kind with the exit code that tells it to a workflow.
+
+The codes above 64 are those of sysexits.h: EX_DATAERR, EX_NOINPUT, EX_CANTCREAT, EX_TEMPFAIL and
+EX_NOPERM.
+"""
 
 
 class StageInError(Exception):
@@ -68,9 +72,7 @@ class BusyError(TemporaryError):
 
 
 class SourceError(StageInError):
-    """A source will not do for this product now: another is to take over."""
-
-    exit_code = TemporaryError.exit_code
+    """A source will not do for this product now: another takes over, as the zip always can."""
 
 
 class CredentialsError(StageInError):

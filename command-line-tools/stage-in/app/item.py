@@ -12,7 +12,7 @@ from app.trust import redact
 if TYPE_CHECKING:
     import pystac
 
-# A list of empty lists takes a hundred times the memory of its text. Items have 30 to 60 KB.
+# Lists in lists take up to 140 times the memory of their text. Items have 30 to 60 KB.
 LARGEST_ITEM = 2 * 1024 * 1024  # bytes
 
 

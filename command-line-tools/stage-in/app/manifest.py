@@ -8,27 +8,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from xml.etree.ElementTree import Element
 
+from app.bands import BANDS, TRUE_COLOR
+from app.document import LARGEST_XML, parse_xml
 from app.errors import VerificationError
-from app.metadata import LARGEST_XML, parse_xml
 
 NAME = "manifest.safe"
-BANDS = (
-    *("B01", "B02", "B03", "B04", "B05", "B06", "B07"),
-    *("B08", "B8A", "B09", "B10", "B11", "B12"),
-)
-TRUE_COLOR = "TCI"
-# The names that the images have in the staged item.
-ASSETS = dict(
-    zip(
-        [
-            *("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3"),
-            *("nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "visual"),
-        ],
-        [*BANDS, TRUE_COLOR],
-        strict=True,
-    )
-)
-
+PRODUCT_METADATA = "MTD_MSIL1C.xml"
 # `checksumName` of the manifest to the name that hashlib knows it by.
 _ALGORITHMS = {"MD5": "md5", "SHA3-256": "sha3_256"}
 
@@ -50,8 +35,8 @@ class Entry:
     Attributes:
         path: where it is below the SAFE folder, with forward slashes.
         size: bytes.
-        algorithm: what hashlib calls the algorithm of the digest; None where no digest is known,
-            as for manifest.safe itself.
+        algorithm: what hashlib calls the algorithm of the digest; None where none is checked, as
+            of files that the manifest doesn't list.
         digest: in lower-case hexadecimal digits.
     """
 
@@ -61,6 +46,20 @@ class Entry:
     digest: str | None = None
 
 
+def read(document: bytes) -> dict[str, Entry]:
+    """Read the manifest of a Level-1C product, and check that it lists all of one.
+
+    Returns:
+        What `parse` does.
+
+    Raises:
+        VerificationError: as `parse` and `check_complete` have it.
+    """
+    entries = parse(document)
+    check_complete(entries)
+    return entries
+
+
 def parse(document: bytes) -> dict[str, Entry]:
     """Read the entries of a manifest.safe, by path, in the manifest's order.
 
@@ -68,12 +67,15 @@ def parse(document: bytes) -> dict[str, Entry]:
     (SAFE, PGSI-GSEG-EOPG-FS-05-0001, "byteStream" and its "checksum").
 
     Raises:
-        VerificationError: it is no manifest, lists nothing or a file twice, or an entry lacks
-            a path that stays inside, a size, or a digest by a known algorithm.
+        VerificationError: it is no manifest, lists nothing, a file twice, or more files or bytes
+            than a product can have, or an entry lacks a path that stays inside, a size, or a digest
+            by a known algorithm.
     """
     objects = parse_xml(document, NAME).findall("dataObjectSection/dataObject")
     if not 0 < len(objects) <= LARGEST_NUMBER_OF_FILES:
-        raise VerificationError(f"expected files in {NAME}, found {len(objects)} entries")
+        raise VerificationError(
+            f"expected 1 to {LARGEST_NUMBER_OF_FILES} files in {NAME}, found {len(objects)}"
+        )
     entries = [_read_entry(data_object) for data_object in objects]
     check_distinct([NAME, *(entry.path for entry in entries)])
     check_size(entries)
@@ -183,7 +185,7 @@ def check_complete(entries: Mapping[str, Entry]) -> None:
             f"expected images of one granule in {NAME}, found {len(granules)} granules"
         )
     missing = {*BANDS, TRUE_COLOR} - {match["band"] for match in images}
-    required = {"MTD_MSIL1C.xml", f"GRANULE/{granules.pop()}/MTD_TL.xml"}
+    required = {PRODUCT_METADATA, f"GRANULE/{granules.pop()}/MTD_TL.xml"}
     missing |= required - entries.keys()
     if missing:
         raise VerificationError(
@@ -198,30 +200,6 @@ def check_complete(entries: Mapping[str, Entry]) -> None:
                 f"expected at most {LARGEST_XML} bytes of {path}, found {entries[path].size} in "
                 f"{NAME}"
             )
-
-
-def read_selection(names: str) -> frozenset[str]:
-    """Read a selection such as `B04,red,visual`.
-
-    Args:
-        names: bands, or names of images in the staged item, separated by commas.
-
-    Returns:
-        Bands, `TCI` for the true colour image.
-
-    Raises:
-        ValueError: a name is unknown, or there is none.
-    """
-    selected = set()
-    for name in filter(None, (part.strip() for part in names.split(","))):
-        band = ASSETS.get(name.lower(), name.upper())
-        if band not in ASSETS.values():
-            known = ", ".join(f"{band} or {asset}" for asset, band in ASSETS.items())
-            raise ValueError(f"expected some of {known}; found {name!r}")
-        selected.add(band)
-    if not selected:
-        raise ValueError("expected at least one band")
-    return frozenset(selected)
 
 
 def select(entries: Mapping[str, Entry], bands: Collection[str]) -> dict[str, Entry]:

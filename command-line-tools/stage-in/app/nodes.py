@@ -10,12 +10,13 @@ from app.errors import BusyError, SourceError, UnauthorizedError, VerificationEr
 from app.manifest import Entry, check_path
 from app.product import Product
 from app.progress import Progress
+from app.quota import RATE
 from app.transfer import Body, Client
 from app.trust import redact
 
-RATE = 20e6  # bytes/s that the platform grants a connection (CDSE documentation, Quotas)
 A_FEW = 0.25  # of a product's bytes: for fewer the zip is not worth fetching
-CHANGE = 5.0  # seconds to be gained at least by changing to the zip
+CHANGE = 5.0  # seconds to be gained at least by changing to the zip,
+MARGIN = 1.1  # and in proportion: neither estimate is exact
 _MOST_NODES = 10_000
 _LARGEST_LIST = 2 * 1024 * 1024  # bytes; those of products have up to 30 KB
 _DEEPEST = 16  # folders; products have five
@@ -49,6 +50,11 @@ class NodesSource:
 
         A node without content and children is an empty file if its name has a suffix, and an empty
         folder otherwise, which the zip wouldn't have either.
+
+        Raises:
+            SourceError: the list wants a token, which it is not shown.
+            VerificationError: it is no list of a product's nodes.
+            StageInError: of the kind that a failure to fetch it is.
         """
         files: dict[str, int] = {}
         folders = [""]
@@ -76,7 +82,12 @@ class NodesSource:
 
     @contextmanager
     def open(self, path: str, start: int = 0) -> Iterator[Body]:
-        """Open one file of the product as chunks."""
+        """Open one file of the product as chunks.
+
+        Raises:
+            SourceError: no place is worth waiting for: the zip comes sooner.
+            StageInError: of the kind that the failure is.
+        """
         url = f"{self._url(path)}/$value"
         try:
             with self._client.download(url, start) as body:
@@ -99,7 +110,7 @@ class NodesSource:
         if pacing.starved and sum(left) >= A_FEW * self._whole:
             return False
         nodes = (sum(left) / RATE + len(left) * pacing.lag) / pacing.prospect
-        return nodes <= 1.1 * self._whole / RATE + CHANGE
+        return nodes <= MARGIN * self._whole / RATE + CHANGE
 
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:
         """Return name, size in bytes and number of children of the nodes in a folder."""
@@ -111,10 +122,7 @@ class NodesSource:
             raise SourceError(f"no list of single files without a token: {error}") from error
         try:
             nodes: list[Any] = json.loads(document)["result"]
-            return [
-                (str(node["Name"]), abs(int(node["ContentLength"])), int(node["ChildrenNumber"]))
-                for node in nodes
-            ]
+            return [_read_node(node) for node in nodes]
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
             raise VerificationError(
                 f"expected a list of nodes at {redact(url)}, found {document[:40]!r}"
@@ -125,3 +133,10 @@ class NodesSource:
         names = [self._product.name, *filter(None, path.split("/"))]
         nodes = "".join(f"/Nodes({quote(name, safe='')})" for name in names)
         return f"{self._product.origin}/odata/v1/Products({self._product.uuid}){nodes}"
+
+
+def _read_node(node: Any) -> tuple[str, int, int]:
+    name, size, children = node["Name"], int(node["ContentLength"]), int(node["ChildrenNumber"])
+    if min(size, children) < 0:
+        raise ValueError("a size or a number of children below 0")
+    return str(name), size, children

@@ -38,6 +38,14 @@ class Output:
     """
 
     def __init__(self, path: Path) -> None:
+        """Name the folders.
+
+        Args:
+            path: where the catalog will be.
+
+        Raises:
+            UsageError: that is no name of a folder.
+        """
         if path.name in {"", ".."}:
             raise UsageError(f"expected the name of a folder as --output-dir, found {str(path)!r}")
         self.path = path
@@ -46,6 +54,11 @@ class Output:
         self._lock = -1
 
     def __enter__(self) -> Self:
+        """Make and lock the staging folder.
+
+        Raises:
+            OutputError: it can't be made, or another run is at it.
+        """
         with writing(self.staging):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self._acquire()
@@ -73,6 +86,9 @@ class Output:
         Args:
             folder: somewhere below the catalog in the making; what is in it stays.
             files: in the staging folder.
+
+        Raises:
+            OutputError: something can't be removed.
         """
         kept = {self.staging / LOCK, *files, folder, *folder.parents}
         parents = [parent for parent in folder.parents if self.staging in (parent, *parent.parents)]
@@ -140,7 +156,11 @@ class Output:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure of the file system while `path` is written into an error of ours."""
+    """Turn a failure of the file system while `path` is written into an error of ours.
+
+    Raises:
+        OutputError: in place of an OSError.
+    """
     try:
         yield
     except StageInError:
@@ -190,7 +210,11 @@ def _describe(error: OSError, path: Path) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it."""
+    """Remove a file, a link, or a folder with all that is in it.
+
+    Raises:
+        OutputError: it can't be removed.
+    """
     with writing(path):
         if path.is_dir() and not path.is_symlink():
             logger.debug("Removing {}", path)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from loguru import logger
 
 from app.errors import BusyError
+from app.quota import CONNECTIONS
 
-GRANTED = 4  # sessions that the platform grants a user (CDSE documentation, Quotas)
 LONGEST_LAG = 3.0  # seconds for which a closed connection is believed to be counted, at most
 LONGEST_WAIT = 60.0  # seconds between two requests for a place, whatever the server asks
 FIRST_WAIT = 0.1  # seconds
@@ -52,10 +52,16 @@ class Pacing:
     """
 
     def __init__(self, connections: int, longest_wait: float = LONGEST_WAIT) -> None:
+        """Set up.
+
+        Args:
+            connections: to use at once, at most.
+            longest_wait: seconds between two requests for a place, at most.
+        """
         self.limit = self._most = connections
         self._open = 0
-        self._granted = 0
-        self._closed: deque[float] = deque(maxlen=GRANTED)
+        self._downloading = 0
+        self._closed: deque[float] = deque(maxlen=CONNECTIONS)
         self.lag = 0.0
         self._refusals = 0
         self._not_before = 0.0
@@ -118,7 +124,7 @@ class Pacing:
             return _Place(time.monotonic(), self.lag)
 
     def _get_wait(self) -> float:
-        """Return how many seconds at least there will be no place."""
+        """Return how many seconds to wait before looking for a place again; 0 if there is one."""
         now = time.monotonic()
         if now < self._not_before:
             return self._not_before - now
@@ -130,13 +136,13 @@ class Pacing:
     def _grant(self, place: _Place) -> None:
         with self._condition:
             place.granted = True
-            self._granted += 1
+            self._downloading += 1
 
     def _leave(self, place: _Place, *, well: bool) -> None:
         with self._condition:
             now = time.monotonic()
             self._open -= 1
-            self._granted -= place.granted
+            self._downloading -= place.granted
             self._closed.append(now)
             if well:
                 self._refusals = 0
@@ -160,7 +166,7 @@ class Pacing:
             # A count that lags explains a refusal if, with it, ours alone fill all places. If not,
             # or if one connection more has just been tried, others hold some.
             tried_more = self._raised and now - self._changed < TRIAL
-            if over and self._granted + len(recent) >= GRANTED and not tried_more:
+            if over and self._downloading + len(recent) >= CONNECTIONS and not tried_more:
                 self.lag = max(self.lag, min(over) + FIRST_WAIT)
             elif max(self._open, 1) < self.limit:
                 # After each trial that failed the next one waits longer.

@@ -19,6 +19,10 @@ class Progress:
 
     A byte counts once: what a second try brings again is no progress. So a transfer that is cut
     at the same place for ever gets nowhere, and patience with it ends.
+
+    Attributes:
+        expected: bytes that will have arrived in the end.
+        received: bytes that have.
     """
 
     def __init__(self, *, bar: bool = False) -> None:
@@ -62,14 +66,17 @@ class Progress:
             self._silence = 0.0
             self._last_arrival = time.monotonic()
 
-    def expect(self, size: int, url: str = "") -> None:
+    def expect(self, size: int, url: str = "", start: int = 0) -> None:
         """Tell how many bytes are to arrive from now on, and show what arrives.
 
         Args:
             size: in bytes.
             url: where from, if it is one body: then what a former try has brought is left out.
+            start: how many of that body's bytes an earlier run has left.
         """
         with self._lock:
+            if start:
+                self._furthest.setdefault(url, start)
             self.expected = self.received + size - self._furthest.get(url, 0)
         if self._show_bar and self._bar is None:
             import click

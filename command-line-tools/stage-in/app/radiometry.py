@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from app.bands import BANDS
+from app.document import Document, read_number
 from app.errors import ProductError
-from app.manifest import BANDS
-from app.metadata import Document, read_number
 
 _CHARACTERISTICS = "{*}General_Info/Product_Image_Characteristics"
 _LIST = f"{_CHARACTERISTICS}/Radiometric_Offset_List"
@@ -66,7 +66,6 @@ def _read_offsets(document: Document) -> dict[str, float]:
         if band_id in offsets:
             raise ProductError(f"expected {what} once, found it again")
         offsets[band_id] = read_number(element.text, what)
-    # The specification counts the bands from 0 in the order of BANDS: 8 is B8A, 9 is B09.
     expected = {str(index): band for index, band in enumerate(BANDS)}
     if offsets.keys() != expected.keys():
         raise ProductError(

@@ -70,12 +70,12 @@ class Raster:
 
     @property
     def pixel(self) -> float | None:
-        """Width of a pixel in metres."""
+        """Width of a pixel in metres; None if it has no place."""
         return math.fabs(self.transform[0]) if self.transform else None
 
     @property
     def bbox(self) -> list[float] | None:
-        """West, south, east, north in metres."""
+        """West, south, east, north in metres; None if it has no place."""
         if self.transform is None:
             return None
         width, _, west, _, height, north = self.transform

@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from loguru import logger
 
 from app import manifest
+from app.bands import BAND_OF_ASSET
 from app.catalog import write_catalog
 from app.credentials import Credentials
+from app.document import LARGEST_XML
 from app.draft import preload
 from app.errors import (
     NotFoundError,
@@ -22,16 +24,17 @@ from app.errors import (
     SourceError,
     VerificationError,
 )
+from app.files import check_files, keep_right, receive
 from app.item import fetch_item, load_item
 from app.manifest import Entry
-from app.metadata import LARGEST_XML
 from app.nodes import NodesSource
-from app.output import Output, check_room, remove, writing
-from app.pacing import GRANTED, LONGEST_WAIT, Pacing
+from app.output import Output, check_room, writing
+from app.pacing import LONGEST_WAIT, Pacing
 from app.product import Product
 from app.progress import Progress, megabytes
 from app.retries import Retries
-from app.transfer import CHUNK, STALL_TIMEOUT, Client
+from app.settings import PATIENCE, Settings
+from app.transfer import STALL_TIMEOUT, Client
 from app.trust import Trust
 from app.workers import Workers
 from app.zipped import ZippedSource, get_part
@@ -40,9 +43,6 @@ if TYPE_CHECKING:
     import pystac
 
 T = TypeVar("T")
-
-TRANSPORTS = ("nodes", "zip")
-PATIENCE = 600.0  # seconds
 
 
 class Chunks(Protocol):
@@ -60,7 +60,8 @@ class Source(Protocol):
     """Where the files of a product come from.
 
     Attributes:
-        connections: how many files may be open at once.
+        connections: how many files to fetch side by side; one more task lists them first, and
+            fetches others with the rest when it has.
     """
 
     connections: int
@@ -81,27 +82,6 @@ class Source(Protocol):
             path: below the SAFE folder.
             start: how many bytes are there already; a source may begin at 0 all the same.
         """
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user may choose.
-
-    Attributes:
-        assets: bands to stage, `TCI` for the true colour image; None for the whole product.
-        transport: one of TRANSPORTS.
-        connections: to the platform at once, at most.
-        patience: seconds without news after which a run ends with TemporaryError.
-        verify: whether digests are checked; sizes always are.
-        bar: whether to show a progress bar.
-    """
-
-    assets: frozenset[str] | None = None
-    transport: str = TRANSPORTS[0]
-    connections: int = GRANTED
-    patience: float = PATIENCE
-    verify: bool = True
-    bar: bool = False
 
 
 def stage_in(
@@ -135,7 +115,7 @@ def stage_in(
         _preload_aside()
         with Output(output_dir) as output:
             logger.info("Staging {} from {}", product.id, product.origin)
-            if is_published(product, output.path, settings.assets):
+            if is_published(product, output.path, settings.bands):
                 logger.success("{} is there already, complete: {}", product.id, output.path)
                 return output.path / "catalog.json"
             _stage_into(output, output.catalog / product.id, product, client, progress, settings)
@@ -143,7 +123,7 @@ def stage_in(
                 output.catalog,
                 product,
                 item,
-                partial=settings.assets is not None and len(settings.assets) < len(manifest.ASSETS),
+                partial=settings.bands is not None and len(settings.bands) < len(BAND_OF_ASSET),
                 verified=settings.verify,
             )
             output.publish(output.catalog)
@@ -163,6 +143,9 @@ def stage_zip(item: "pystac.Item", folder: Path, trust: Trust, credentials: Cred
 
     Returns:
         The SAFE folder.
+
+    Raises:
+        StageInError: of the kind that the failure is.
     """
     settings = Settings(transport="zip")
     product = Product.from_item(item, trust.origins)
@@ -202,13 +185,21 @@ def stage(
 
     Returns:
         The SAFE folder.
+
+    Raises:
+        VerificationError: a file or the manifest is wrong, three times.
+        NotFoundError, RefusedError: the service has none or doesn't give it, three times.
+        SourceError: another source is to take over.
+        TemporaryError: patience has ended.
+        CredentialsError: there is no token that can be used.
+        OutputError: there is no room, or it can't be written.
     """
     safe = target / product.name
     document, entries = _ask(partial(_read_manifest, source), progress, patience)
     whole = sum(entry.size for entry in entries.values())
     if bands is not None:
         entries = manifest.select(entries, bands)
-    kept = _keep_right(safe, entries)
+    kept = keep_right(safe, entries)
     if kept:
         logger.info("Going on: {} of {} files are there already", len(kept), len(entries))
     check_room(safe, sum(entry.size for path, entry in entries.items() if path not in kept))
@@ -252,70 +243,6 @@ def stage(
         len(unlisted) if verify else len(entries) + len(unlisted),
     )
     return safe
-
-
-def receive(chunks: Iterable[bytes], destination: Path, entry: Entry, start: int = 0) -> None:
-    """Write the chunks of one file, and check the whole of it against what was announced.
-
-    Args:
-        chunks: the file's bytes, in order.
-        destination: where to write them.
-        entry: what the file must be.
-        start: how many bytes are at `destination` already, and stay.
-
-    Raises:
-        VerificationError: size or digest is another.
-    """
-    digest = hashlib.new(entry.algorithm) if entry.algorithm else None
-    size = start
-    with writing(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        if not start:
-            destination.unlink(missing_ok=True)
-        with destination.open("r+b" if start else "xb") as file:
-            while digest is not None and file.tell() < start:
-                digest.update(file.read(min(CHUNK, start - file.tell())))
-            file.seek(start)
-            for chunk in chunks:
-                size += len(chunk)
-                if size > entry.size:
-                    break
-                file.write(chunk)
-                if digest is not None:
-                    digest.update(chunk)
-            file.truncate()
-    if size != entry.size:
-        found = size if size < entry.size else "more"
-        raise VerificationError(f"expected {entry.size} bytes of {entry.path}, found {found}")
-    if digest is not None and digest.hexdigest() != entry.digest:
-        raise VerificationError(
-            f"expected {entry.algorithm} {entry.digest} of {entry.path}, found {digest.hexdigest()}"
-        )
-
-
-def check_files(safe: Path, bands: Collection[str] | None = None) -> None:
-    """Check that a SAFE folder has each file that its manifest lists, as listed.
-
-    Args:
-        safe: the SAFE folder.
-        bands: check what comes with these alone; None for the whole.
-
-    Raises:
-        OutputError: one is missing or differs.
-    """
-    try:
-        entries = manifest.parse((safe / manifest.NAME).read_bytes())
-        manifest.check_complete(entries)
-        if bands is not None:
-            entries = manifest.select(entries, bands)
-        wrong = [path for path, entry in entries.items() if not _is_right(safe / path, entry)]
-    except (OSError, VerificationError) as error:
-        raise OutputError(f"expected a whole product in {safe}: {error}") from error
-    if wrong:
-        raise OutputError(
-            f"expected a whole product in {safe}, found {len(wrong)} files missing or changed, "
-            f"{wrong[0]} first: move the folder away, or choose another --output-dir"
-        )
 
 
 def is_published(product: Product, path: Path, bands: Collection[str] | None = None) -> bool:
@@ -400,13 +327,13 @@ def _stage_from(
 ) -> Path:
     """Stage from the first source; where it will not do, from the next."""
     source, *others = sources
-    if settings.assets is not None and isinstance(source, ZippedSource):
+    if settings.bands is not None and isinstance(source, ZippedSource):
         logger.info("The zip comes whole; what is not wanted of it is left out")
     try:
         return stage(
             product,
             source,
-            settings.assets,
+            settings.bands,
             target,
             progress=progress,
             patience=settings.patience,
@@ -445,8 +372,7 @@ def _read_manifest(source: Source) -> tuple[bytes, dict[str, Entry]]:
                 raise VerificationError(
                     f"expected at most {LARGEST_XML} bytes of {manifest.NAME}, found more"
                 )
-        entries = manifest.parse(document)
-        manifest.check_complete(entries)
+        entries = manifest.read(document)
         entries[manifest.NAME] = Entry(
             manifest.NAME, len(document), "sha3_256", hashlib.sha3_256(document).hexdigest()
         )
@@ -467,32 +393,6 @@ def _find_unlisted(
     manifest.check_distinct([*entries, *found, manifest.NAME])
     manifest.check_size([*entries.values(), *found.values()])
     return found
-
-
-def _keep_right(safe: Path, entries: dict[str, Entry]) -> set[str]:
-    """Remove what an earlier run has left but the files that are right, and return these."""
-    kept = set()
-    with writing(safe):
-        for path in sorted(safe.rglob("*"), reverse=True):
-            if path.is_dir() and not path.is_symlink():
-                with suppress(OSError):  # there is something in it
-                    path.rmdir()
-                continue
-            name = path.relative_to(safe).as_posix()
-            if name in entries and _is_right(path, entries[name]):
-                kept.add(name)
-            else:
-                remove(path)
-    return kept
-
-
-def _is_right(path: Path, entry: Entry) -> bool:
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != entry.size:
-        return False
-    if entry.algorithm is None:
-        return True
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, entry.algorithm).hexdigest() == entry.digest
 
 
 def _fetch(source: Source, entry: Entry, safe: Path, workers: Workers) -> None:

@@ -51,7 +51,7 @@ _TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 _BUSY = re.compile(r"DAT-ZIP-100\b|session number", re.IGNORECASE)
 
 
-# Called with a URL and how much of its file has arrived.
+# Called with a URL and up to which position, in bytes, its file has arrived.
 OnBytes = Callable[[str, int], None]
 
 
@@ -76,7 +76,11 @@ class TrustedAuth(AuthBase):
         self._trust = trust
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Refuse to send a request elsewhere."""
+        """Refuse to send a request elsewhere.
+
+        Raises:
+            VerificationError: its host isn't trusted.
+        """
         # The URL is read here as it will be sent, after requests has rewritten it.
         url = request.url or ""
         if not self._trust.allows(url):
@@ -95,7 +99,13 @@ class BearerAuth(TrustedAuth):
         self._tokens = tokens
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header, or refuse to send the request at all."""
+        """Add the header, or refuse to send the request at all.
+
+        Raises:
+            VerificationError: its host isn't trusted.
+            CredentialsError: there is no token that can be used.
+            TemporaryError: the token endpoint can't be reached.
+        """
         request = super().__call__(request)
         request.headers["Authorization"] = f"Bearer {self._tokens.access_token()}"
         return request
@@ -173,7 +183,8 @@ class Body:
         """Return the whole body.
 
         Raises:
-            VerificationError: it has more than `limit` bytes.
+            VerificationError: it has more than `limit` bytes, or can't be decoded.
+            TemporaryError: it breaks off or stalls.
         """
         content = bytearray()
         for chunk in self:
@@ -186,7 +197,11 @@ class Body:
 
 
 class Client:
-    """Fetches from the platform, with a session of its own for each thread."""
+    """Fetches from the platform, with a session of its own for each thread.
+
+    Attributes:
+        pacing: which hands out the places for downloads.
+    """
 
     def __init__(
         self,
@@ -197,6 +212,15 @@ class Client:
         stall_timeout: float = STALL_TIMEOUT,
         on_bytes: OnBytes = lambda url, position: None,
     ) -> None:
+        """Set up.
+
+        Args:
+            trust: who may see the token.
+            tokens: where it comes from.
+            pacing: how many downloads now.
+            stall_timeout: seconds without a byte after which a connection is given up.
+            on_bytes: told of each chunk that arrives.
+        """
         self._trust = trust
         self._tokens = tokens
         self.pacing = pacing
@@ -368,17 +392,17 @@ def post_form(url: str, fields: dict[str, str]) -> dict[str, Any]:
         CredentialsError: it refuses what it was given.
         TemporaryError: it can't be reached, or answers something else.
     """
-    with _translated(url), _Session() as session:
-        response = session.post(
-            url,
-            data=fields,
-            auth=NoAuth(),
-            headers={"User-Agent": _user_agent()},
-            stream=True,
-            allow_redirects=False,
-            timeout=(CONNECT_TIMEOUT, CONNECT_TIMEOUT),
-        )
     try:
+        with _translated(url), _Session() as session:
+            response = session.post(
+                url,
+                data=fields,
+                auth=NoAuth(),
+                headers={"User-Agent": _user_agent()},
+                stream=True,
+                allow_redirects=False,
+                timeout=(CONNECT_TIMEOUT, CONNECT_TIMEOUT),
+            )
         with closing(response):
             content = Body(response, url, stall_timeout=CONNECT_TIMEOUT).read(LARGEST_ANSWER)
     except VerificationError as error:

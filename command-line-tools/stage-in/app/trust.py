@@ -5,11 +5,14 @@ environment, and to no other: an item, a redirect or a server's answer can't add
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from app.errors import ProductError, UsageError
 
+# The old host of the STAC API and of downloads, to which those of the new one lead; the hosts that
+# give products (CDSE documentation, APIs, OData, "Product download" and "Listing product nodes").
 PLATFORM_ORIGINS = frozenset(
     {
         "https://catalogue.dataspace.copernicus.eu",
@@ -17,6 +20,7 @@ PLATFORM_ORIGINS = frozenset(
         "https://download.dataspace.copernicus.eu",
     }
 )
+# CDSE documentation, APIs, "Token generation".
 IDENTITY_URL = (
     "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
 )
@@ -30,16 +34,23 @@ _URL = re.compile(
 )
 _LONGEST_SHOWN = 500  # characters; the platform's longest have about 400
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+_LARGEST_PORT = 65535
+_LONGEST_LABEL = 63  # characters between two dots of a host (RFC 1035, section 2.3.4)
 
 
 def get_origin(url: str) -> str:
     """Return `scheme://host[:port]` of an http(s) URL, in lower case, without a default port.
 
     Raises:
-        ProductError: the URL has user information, a back-slash, white space or no plain host.
+        ProductError: the URL has user information, a back-slash, white space, no plain host or a
+            port that there is not.
     """
     match = _URL.fullmatch(url)
-    if match is None:
+    if (
+        match is None
+        or int(match["port"] or 0) > _LARGEST_PORT
+        or any(not 0 < len(label) <= _LONGEST_LABEL for label in match["host"].split("."))
+    ):
         raise ProductError(
             "expected a plain http(s) URL (no user information, back-slash or space), "
             f"found {redact(url)!r}"
@@ -109,10 +120,11 @@ def strip_secrets(url: str) -> str:
 
 
 def _exact_origin(named: str) -> str:
-    match = _URL.fullmatch(named)
-    if match is None or match["rest"] not in {None, "/"}:
-        raise UsageError(
-            "CDSE_TRUSTED_HOSTS: expected origins such as https://mirror.example:8443, "
-            f"found {redact(named)!r}"
-        )
-    return get_origin(named)
+    with suppress(ProductError):
+        origin = get_origin(named)
+        if "/" not in named.partition("://")[2].removesuffix("/"):
+            return origin
+    raise UsageError(
+        "CDSE_TRUSTED_HOSTS: expected origins such as https://mirror.example:8443, "
+        f"found {redact(named)!r}"
+    )

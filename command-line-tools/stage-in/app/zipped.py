@@ -51,11 +51,12 @@ class Member:
 class ZippedSource:
     """Reads the files of a product out of its zip.
 
-    The platform makes the zip on the fly, stored, with data descriptors: only the central
-    directory at its end says what is in it, so it is fetched whole before anything is read.
+    The platform makes the zip on the fly, stored, with data descriptors (CDSE documentation, FAQ):
+    only the central directory at its end says what is in it, so it is fetched whole before anything
+    is read.
     """
 
-    connections = 2  # reading the archive: two processors hash what one disk gives
+    connections = 2  # members at once, which are there: two processors hash what one disk gives
 
     def __init__(self, product: Product, client: Client, archive: Path, progress: Progress) -> None:
         self._product = product
@@ -69,7 +70,11 @@ class ZippedSource:
         """Be told which files will be opened: whichever they are, the zip has come whole."""
 
     def list_files(self) -> dict[str, int]:
-        """Return the size in bytes of each file, by its path below the SAFE folder."""
+        """Return the size in bytes of each file, by its path below the SAFE folder.
+
+        Raises:
+            StageInError: as `open` does.
+        """
         return {path: member.file_size for path, member in self._open().members.items()}
 
     @contextmanager
@@ -78,6 +83,11 @@ class ZippedSource:
 
         If what was read turns out to be wrong, here or where the chunks are checked, the archive
         is discarded, and the next call fetches it anew.
+
+        Raises:
+            VerificationError: it is no zip of the product, or a file in it is missing or damaged.
+            ProductError: it has more bytes than a product can have.
+            StageInError: of the kind that a failure to fetch it is.
         """
         opened = self._open()
         try:
@@ -131,7 +141,7 @@ class ZippedSource:
         with self._client.download(self._product.zip_url, arrived) as body:
             self._check_size(body.start + (body.length or 0))
             if body.length:
-                self._progress.expect(body.start + body.length, self._product.zip_url)
+                self._progress.expect(body.start + body.length, self._product.zip_url, body.start)
             with writing(part), part.open("r+b" if body.start else "wb") as file:
                 file.seek(body.start)
                 for chunk in body:
@@ -301,5 +311,6 @@ def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
             raise VerificationError(
                 f"expected members one after another, found {member.orig_filename} inside another"
             )
-        name = len(member.orig_filename)
+        # At least: how long the extra field of the local header is, only that header says.
+        name = len(member.orig_filename.encode())
         end = member.header_offset + _LOCAL_HEADER + name + member.compress_size

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from app.document import Document, check_prolog, parse_xml, read_number
 from app.errors import ProductError
-from app.metadata import Document, check_prolog, parse_xml, read_number
 
 DOCUMENT = b"""<?xml version="1.0" encoding="UTF-8"?>
 <n1:Root xmlns:n1="https://psd-14.example/">

@@ -1,4 +1,4 @@
-"""``python -m website.blocks``: write anew what pages of the repository show of its files.
+"""``python -m website.generated``: write anew what pages of the repository show of its files.
 
 Between ``<!-- generated: <what> <arguments> -->`` and ``<!-- /generated -->`` is what a function of
 this module returns; a test holds the pages against it.

@@ -12,7 +12,7 @@ from defusedxml import DefusedXmlException
 
 from app.errors import ProductError, VerificationError
 
-# Elements take up to thirty times the memory of their tags. Those of products have up to 0.6 MB.
+# Elements take up to forty times the memory of their tags. Those of products have up to 0.6 MB.
 LARGEST_XML = 4 * 1024 * 1024  # bytes
 _LONGEST_PROLOG = 256 * 1024  # bytes in which the first element has begun
 
@@ -91,9 +91,23 @@ class Document:
 
     Paths are those of ElementTree, `{*}` standing for whichever namespace the specification's
     issue has.
+
+    Attributes:
+        name: what errors call it.
     """
 
     def __init__(self, content: bytes, name: str, root: str) -> None:
+        """Parse it.
+
+        Args:
+            content: the file's bytes.
+            name: what errors call it.
+            root: the local name that its root must have.
+
+        Raises:
+            VerificationError: it is no XML that is taken.
+            ProductError: its root is another.
+        """
         self.name = name
         self._root = parse_xml(content, name)
         found = self._root.tag.rpartition("}")[2]
