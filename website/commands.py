@@ -62,12 +62,8 @@ def _document(function: str) -> list[str]:
     from app import app
 
     called = getattr(app, function)
-    arguments = ", ".join(
-        f"{name}: {parameter.annotation}"
-        for name, parameter in inspect.signature(called).parameters.items()
-    )
+    head = f"{function}{inspect.signature(called)}".replace("'", "")
     text = inspect.getdoc(called) or ""
-    head = f"{function}({arguments}) -> {called.__annotations__['return']}".replace("'", "")
     return ["", "```python", head, "```", "", *_list_sections(text)]
 
 
