@@ -93,11 +93,16 @@ def _average(numbers: NDArray[np.uint16], nodata: int) -> Tiles:
 def classify(reflectance: dict[str, Tiles]) -> NDArray[np.uint8]:
     """Classify tiles by spectral indices; the first rule that holds decides.
 
+    NDSI for snow, with its customary bound of 0.4 (Hall et al., 1995), NDWI for water (McFeeters,
+    1996), NDVI for vegetation, the bare soil index for bare ground. All other bounds are a
+    demonstration's: chosen by hand, and validated against nothing. What no rule takes is built.
+
     Args:
-        reflectance: top-of-atmosphere, by common name of the band.
+        reflectance: top-of-atmosphere, by name of BANDS, each of shape (rows, columns) of tiles; NaN
+            where there are no data.
 
     Returns:
-        Values of LandCover.
+        Values of LandCover, of the same shape.
     """
     blue, green, red = (reflectance[name] for name in ("blue", "green", "red"))
     nir, swir, cirrus = (reflectance[name] for name in ("nir", "swir16", "cirrus"))
@@ -119,7 +124,13 @@ def _index(one: Tiles, other: Tiles) -> Tiles:
 
 
 def write_raster(classes: NDArray[np.uint8], grid: Grid, path: Path) -> None:
-    """Write the classes as a cloud-optimised GeoTIFF with a colour table."""
+    """Write the classes as a cloud-optimised GeoTIFF with a colour table.
+
+    Args:
+        classes: values of LandCover, of shape (rows, columns) of tiles.
+        grid: of the pixels that tiles are counted on.
+        path: the file.
+    """
     height, width = classes.shape
     transform = grid["transform"] @ rasterio.Affine.scale(TILE)
     place = {"width": width, "height": height, "crs": grid["crs"], "transform": transform}
