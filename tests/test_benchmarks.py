@@ -125,6 +125,7 @@ def test_process_that_hangs_is_killed(tmp_path: Path) -> None:
     assert usage.code == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_figures_are_sane(results: Results) -> None:
     product = results.products[0]
     assert {done.contestant for done in results.runs} >= {"bands", "tutorial"}
@@ -139,11 +140,13 @@ def test_figures_are_sane(results: Results) -> None:
         assert done.fastest is None or done.fastest <= RATE * 1.01
 
 
+@pytest.mark.slow
 def test_results_survive_being_written(results: Results, tmp_path: Path) -> None:
     results.write(tmp_path / "results.json")
     assert Results.read(tmp_path / "results.json") == results
 
 
+@pytest.mark.slow
 def test_page_tells_each_contestant(results: Results) -> None:
     page = make_page(Summary(results))
     for done in results.runs:
@@ -152,6 +155,7 @@ def test_page_tells_each_contestant(results: Results) -> None:
     assert str(Path.home()) not in page
 
 
+@pytest.mark.slow
 def test_plot_is_a_function_of_the_results(results: Results, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from benchmarks.plot import draw

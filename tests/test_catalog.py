@@ -544,7 +544,12 @@ def checker() -> FormatChecker:
     return checker
 
 
-@pytest.mark.parametrize("recipe", [NEW, OLD, replace(NEW, tile="01RBL")], ids=lambda r: r.tile)
+others = [
+    pytest.param(recipe, marks=pytest.mark.slow) for recipe in (OLD, replace(NEW, tile="01RBL"))
+]
+
+
+@pytest.mark.parametrize("recipe", [NEW, *others], ids=["new", "old", "antimeridian"])
 def test_schemas(
     make: Make, schemas: Registry[Any], checker: FormatChecker, recipe: Recipe
 ) -> None:

@@ -81,9 +81,10 @@ def test_stage(
     assert via == platform.item_url(safe.name, generation)
 
 
-@pytest.mark.parametrize(
-    "name", ["B12", "tile_10m", "x_PVI", "run_30m", "S2_B02", "a::b", "Ünï #%"]
-)
+slow = [pytest.param(name, marks=pytest.mark.slow) for name in ("tile_10m", "x_PVI", "run_30m")]
+
+
+@pytest.mark.parametrize("name", ["B12", "S2_B02", "a::b", "Ünï #%", *slow])
 def test_the_working_folder_changes_nothing(
     stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, name: str
 ) -> None:

@@ -98,8 +98,8 @@ def classify(reflectance: dict[str, Tiles]) -> NDArray[np.uint8]:
     demonstration's: chosen by hand, and validated against nothing. What no rule takes is built.
 
     Args:
-        reflectance: top-of-atmosphere, by name of BANDS, each of shape (rows, columns) of tiles; NaN
-            where there are no data.
+        reflectance: top-of-atmosphere, by name of BANDS, each of shape (rows, columns) of tiles,
+            NaN where there are no data.
 
     Returns:
         Values of LandCover, of the same shape.
