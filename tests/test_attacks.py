@@ -604,7 +604,7 @@ MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "very many entries": (
         lambda text: text.replace(END, "<dataObject/>" * 100_000 + END),
-        "entries",
+        "expected 1 to 10000 files",
     ),
     "none": (lambda text: re.sub("<dataObject .*</dataObject>", "", text, flags=re.S), "found 0"),
     "DOCTYPE": (lambda text: text.replace("?>", '?><!DOCTYPE x SYSTEM "x">', 1), "a DOCTYPE"),
