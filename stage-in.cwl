@@ -33,7 +33,7 @@ inputs:
   item:
     type: string
     label: STAC item
-    doc: URL of the product in a STAC API of the platform, or a path that the tool can read
+    doc: URL of the product in a STAC API of the platform, or a path where the tool runs without a container
     inputBinding:
       prefix: --input-item
   access_token:

@@ -11,17 +11,20 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import rasterio
 import yaml
 
 import app.app
 from app import errors
 from app.trust import IDENTITY_URL, PLATFORM_ORIGINS
 from sandbox.faults import _READ, Fault
+from sandbox.product import NEW, make_product
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
 from website import browser, cwl, example, generated, pages
@@ -125,6 +128,7 @@ def test_the_cwl_reference_has_all(site: Path) -> None:
         assert f"| `{name}` | `{given['type']}` |" in own
         assert given["doc"] in own
     assert "`CDSE_ACCESS_TOKEN`" in own
+    assert "`networkAccess: true`" in own
     assert "`--output-dir`" in own
     for name in (*tool["outputs"], *tool["requirements"], *tool["hints"]):
         assert f"`{name}`" in own
@@ -405,8 +409,11 @@ def test_python_of_the_sandbox(tmp_path: Path) -> None:
     )
 
 
-def test_python_of_the_start_page(stage_in: StageIn, new: Path) -> None:
-    assert stage_in(stage_in.platform.item_url(new.name)).code == 0
+def test_python_of_the_start_page(stage_in: StageIn, tmp_path: Path) -> None:
+    """Of a tile of which a part has no data."""
+    safe = make_product(tmp_path, replace(NEW, nodata=True, tile="31TCJ", pixels=192))
+    stage_in.platform.add_product(safe)
+    assert stage_in(stage_in.platform.item_url(safe.name)).code == 0
     (code,) = read_code("start.md", "python")
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -416,4 +423,8 @@ def test_python_of_the_start_page(stage_in: StageIn, new: Path) -> None:
         timeout=60,
     )
     assert run.returncode == 0, run.stderr
-    assert re.fullmatch(rf"{new.stem}: 0\.\d+ in red\n", run.stdout)
+    (band,) = safe.glob("GRANULE/*/IMG_DATA/*_B04.jp2")
+    with rasterio.open(band) as image:
+        numbers = image.read(1)
+    assert (numbers == 0).any()
+    assert run.stdout == f"{safe.stem}: {numbers[numbers > 0].mean() / 10_000 - 0.1:.3f} in red\n"

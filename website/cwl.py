@@ -151,7 +151,7 @@ def _write_default(given: Fields) -> str:
         value = given["default"]
         shown = ", ".join(value) if isinstance(value, list) else value
         return f"`{shown}`" if shown else "empty"
-    return "none" if write_type(given["type"]).endswith("?") else "**required**"
+    return "not given" if write_type(given["type"]).endswith("?") else "**required**"
 
 
 def _tabulate_outputs(tool: Fields) -> list[str]:
@@ -167,9 +167,13 @@ def _tabulate_requirements(tool: Fields) -> list[str]:
     for kind in ("requirements", "hints"):
         for name, fields in tool.get(kind, {}).items():
             flat = fields.get("envDef", fields)
-            value = "<br>".join(f"`{key}: {text}`" for key, text in flat.items())
+            value = "<br>".join(f"`{key}: {_write_value(text)}`" for key, text in flat.items())
             lines.append(f"| `{name}` | {kind.removesuffix('s')} | {value} | {_MEANINGS[name]} |")
     return lines
+
+
+def _write_value(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _describe_workflow(path: Path, workflow: Fields) -> list[str]:

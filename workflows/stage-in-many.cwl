@@ -22,7 +22,7 @@ inputs:
   item:
     type: string[]
     label: STAC items
-    doc: URLs of the products in a STAC API of the platform, or paths that the tool can read
+    doc: URLs of the products in a STAC API of the platform, or paths where the tool runs without a container
   access_token:
     type: string
     label: Token
