@@ -34,6 +34,9 @@ CLONING = re.compile(r"^(git clone .*|cd stage-in)$", re.M)
 # What reaches the package index through whatever is between.
 SETTINGS = ("PIP_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "XDG_RUNTIME_DIR", "CONTAINERS_CONF")
 ANSWERS = {b"User: ": Account().name, b"Password: ": Account().password, b"One-time code": ""}
+PRESERVING = " ".join(
+    f"--preserve-environment {name}" for name in ("CDSE_TRUSTED_HOSTS", "CDSE_IDENTITY_URL")
+)
 LONGEST = 1500  # seconds that a block may take, which may install all that the tests need
 
 
@@ -151,7 +154,7 @@ class Reader:
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             # A runner's tool has a clean environment.
-            "CWLTOOL_OPTIONS": "--preserve-environment CDSE_TRUSTED_HOSTS",
+            "CWLTOOL_OPTIONS": PRESERVING,
             # `make test` as a reader would find it; all the tests are run by whoever runs this one.
             "PYTEST_ADDOPTS": "tests/test_readme.py",
         }

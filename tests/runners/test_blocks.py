@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.server import Sandbox
-from tests.blocks import Reader
+from tests.blocks import PRESERVING, Reader
 from tests.conftest import ROOT
 from tests.runners.conftest import Engine
 from tests.test_blocks import PAGES, list_commands
@@ -30,7 +30,7 @@ def test_blocks(engine: Engine, image: str, platform: Sandbox, tmp_path: Path, n
     for block in commands:
         if not (block.needs_engine or block.needs_account):
             continue
-        options = "--preserve-environment CDSE_TRUSTED_HOSTS"
+        options = PRESERVING
         if block.needs_engine:
             options = f"--custom-net host --overrides {overrides}"
         text = block.text.replace("make image", "true")
