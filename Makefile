@@ -7,6 +7,8 @@ CLASSIFY := command-line-tools/classify
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+LOCK := $(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
+  --custom-compile-command "make lock"
 PACKAGE := stage-in.app.cwl
 IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
@@ -83,23 +85,15 @@ lint: $(VENV)/ready ## Check style, types and the direction of imports
 
 lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment.yml
 	$(BIN)/pip install --quiet uv
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" $(TOOL)/pyproject.toml -o $(TOOL)/requirements.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group dev -c $(TOOL)/requirements.lock \
+	$(LOCK) $(TOOL)/pyproject.toml -o $(TOOL)/requirements.lock
+	$(LOCK) --group dev -c $(TOOL)/requirements.lock \
 	  $(TOOL)/pyproject.toml -o tests/requirements.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group calrissian -o tests/runners/calrissian.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group toil -o tests/runners/toil.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group docs -o docs/requirements.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group package -o tests/package.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group notebook -o docs/notebook.lock
-	$(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-	  --custom-compile-command "make lock" --group release -o deploy/release.lock
+	$(LOCK) --group calrissian -o tests/runners/calrissian.lock
+	$(LOCK) --group toil -o tests/runners/toil.lock
+	$(LOCK) --group docs -o docs/requirements.lock
+	$(LOCK) --group package -o tests/package.lock
+	$(LOCK) --group notebook -o docs/notebook.lock
+	$(LOCK) --group release -o deploy/release.lock
 	$(BIN)/python tests/environment.py > environment.yml
 
 clean: ## Remove what the other targets have made
@@ -113,46 +107,36 @@ $(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproj
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL) --editable $(CLASSIFY)
 	@touch $@
 
+# An environment of its own for what pins what others pin too: $(call install,WHAT[,VARIABLE=VALUE]).
+define install
+@echo "Installing $(1) into $(@D) (once)"
+@$(BIN)/python -m venv $(@D)
+@$(2) $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+@touch $@
+endef
+
 $(VENV)/docs/ready: docs/requirements.lock | $(VENV)/ready
-	@echo "Installing what builds the documentation into $(VENV)/docs (once)"
-	@$(BIN)/python -m venv $(VENV)/docs
-	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
+	$(call install,what builds the documentation)
 
 $(VENV)/docs/mermaid.min.js: website/mermaid.py | $(VENV)/docs/ready
 	@echo "Fetching what draws the diagrams (once)"
 	@$(BIN)/python -m website.mermaid $@
 
 $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
-	@echo "Installing Calrissian into $(VENV)/calrissian (once)"
-	@$(BIN)/python -m venv $(VENV)/calrissian
 	@# The msgpack that it pins has no wheel for Python 3.13, and its C doesn't compile there.
-	@MSGPACK_PUREPYTHON=1 $(VENV)/calrissian/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
+	$(call install,Calrissian,MSGPACK_PUREPYTHON=1)
 
 $(VENV)/toil/ready: tests/runners/toil.lock | $(VENV)/ready
-	@echo "Installing Toil into $(VENV)/toil (once)"
-	@$(BIN)/python -m venv $(VENV)/toil
-	@$(VENV)/toil/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
+	$(call install,Toil)
 
 $(VENV)/package/ready: tests/package.lock | $(VENV)/ready
-	@echo "Installing what makes and checks packages into $(VENV)/package (once)"
-	@$(BIN)/python -m venv $(VENV)/package
-	@$(VENV)/package/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
+	$(call install,what makes and checks packages)
 
 $(VENV)/notebook/ready: docs/notebook.lock | $(VENV)/ready
-	@echo "Installing what opens the notebook into $(VENV)/notebook (once)"
-	@$(BIN)/python -m venv $(VENV)/notebook
-	@$(VENV)/notebook/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
+	$(call install,what opens the notebook)
 
 $(VENV)/release/ready: deploy/release.lock | $(VENV)/ready
-	@echo "Installing what checks a release into $(VENV)/release (once)"
-	@$(BIN)/python -m venv $(VENV)/release
-	@$(VENV)/release/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
+	$(call install,what checks a release)
 
 # Not by `cwltool --pack`, which calls the workflow `main` and drops its version.
 $(PACKAGE): workflows/stage-in-app.cwl stage-in.cwl $(VENV)/package/ready

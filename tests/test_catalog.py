@@ -531,8 +531,9 @@ def schemas() -> Registry[Any]:
     for path in folder.rglob("schema.json"):
         document = json.loads(path.read_text())
         documents[document["$id"].removesuffix("#")] = document
-    resources = ((uri, DRAFT7.create_resource(document)) for uri, document in documents.items())
-    return Registry().with_resources(resources).crawl()
+    return Registry().with_resources(
+        (uri, DRAFT7.create_resource(document)) for uri, document in documents.items()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -48,16 +47,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def list_nav(entries: list[Any]) -> Iterator[str]:
-    for entry in entries:
-        for inner in entry.values():
-            yield from list_nav(inner) if isinstance(inner, list) else [inner]
-
-
 def test_every_page_is_in_the_navigation(site: Path) -> None:
     settings = tomllib.loads((ROOT / "website/zensical.toml").read_text())
-    shown = [*list_nav(settings["project"]["nav"])]
-    assert sorted(shown) == sorted(path.name for path in site.glob("*.md"))
+    shown = [page for _, page in browser.list_nav(settings["project"]["nav"])]
+    assert sorted(shown) == sorted(path.with_suffix(".html").name for path in site.glob("*.md"))
 
 
 def test_links_lead_somewhere(site: Path) -> None:

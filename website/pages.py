@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from website import commands, cwl
@@ -78,15 +79,20 @@ def _move(text: str, file: str, folder: Path) -> str:
     return _LINK.sub(lead, _WHOLE_LINK.sub(drop, text))
 
 
+@cache
+def _map_pages() -> dict[str, str]:
+    """Return the page for each file that a link may lead to."""
+    return {**PLACES, **list_pages(), **{f"docs/{page}": page for page in GENERATED}}
+
+
 def _lead(target: str, file: str, folder: Path) -> str | None:
     """Return what a link becomes; None for one to a folder, which has no page."""
     if _ELSEWHERE.match(target):
         return target
     path, hash_, anchor = target.partition("#")
     found = os.path.normpath(PurePosixPath(file).parent / path)
-    pages = {**PLACES, **list_pages(), **{f"docs/{page}": page for page in GENERATED}}
-    if found in pages:
-        return f"{pages[found]}{hash_}{anchor}"
+    if page := _map_pages().get(found):
+        return f"{page}{hash_}{anchor}"
     source = ROOT / found
     if source.is_dir():
         return None

@@ -11,8 +11,8 @@ from typing import Self
 
 from app.errors import ProductError, UsageError
 
-# The old host of the STAC API and of downloads, to which those of the new one lead; the hosts that
-# give products (CDSE documentation, APIs, OData, "Product download" and "Listing product nodes").
+# The hosts of the OData API, by which products are listed and downloaded (CDSE documentation, APIs,
+# OData).
 PLATFORM_ORIGINS = frozenset(
     {
         "https://catalogue.dataspace.copernicus.eu",
