@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from app.product import Product
+from stage_in.sources.product import Product
 
 MANIFEST = "manifest.safe"
 PRODUCT = "MTD_MSIL1C.xml"

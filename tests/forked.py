@@ -58,8 +58,8 @@ class Forked:
 
 def serve() -> None:
     """Run what is ordered, one after another."""
-    from app.app import run
-    from app.draft import preload
+    from stage_in.cli import run
+    from stage_in.stac.stactools_item import preload
 
     preload()
     for line in sys.stdin:

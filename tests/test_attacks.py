@@ -27,14 +27,14 @@ from typing import Any
 
 import pytest
 
-from app.errors import StageInError
-from app.item import fetch_item
-from app.pacing import Pacing
-from app.transfer import Client
-from app.trust import Trust
 from sandbox.faults import Fault
 from sandbox.nodes import node_path
 from sandbox.server import Sandbox
+from stage_in.errors import StageInError
+from stage_in.sources.platform_item import fetch_item
+from stage_in.transfer.client import Client
+from stage_in.transfer.pacing import Pacing
+from stage_in.transfer.trust import Trust
 from tests.conftest import Run, StageIn
 from tests.editing import MANIFEST, PRODUCT, edit, find, reseal
 

@@ -21,19 +21,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.util import parse_url
 
-from app import manifest
-from app.errors import ProductError, StageInError, VerificationError
-from app.files import receive
-from app.item import LARGEST_ITEM, parse_item
-from app.manifest import Entry
-from app.pacing import Pacing
-from app.product import Product
-from app.progress import Progress
-from app.transfer import Client
-from app.trust import Trust
-from app.zipped import ZippedSource
 from sandbox.server import Sandbox
 from sandbox.services import ROLES
+from stage_in.errors import ProductError, StageInError, VerificationError
+from stage_in.progress import Progress
+from stage_in.safe import manifest
+from stage_in.safe.manifest import Entry
+from stage_in.safe.verification import receive
+from stage_in.sources.platform_item import MAX_ITEM_SIZE, parse_item
+from stage_in.sources.product import Product
+from stage_in.sources.zip import ZipSource
+from stage_in.transfer.client import Client
+from stage_in.transfer.pacing import Pacing
+from stage_in.transfer.trust import Trust
 
 NAME = "S2A_MSIL1C_20240814T100031_N0511_R122_T32TQM_20240814T115231"
 PRODUCT = Product(
@@ -227,7 +227,7 @@ def test_archive(folders: Iterator[Path], content: bytes) -> None:
     folder = next(folders)
     path = folder / "product.zip"
     path.write_bytes(content)
-    source = ZippedSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Progress())
+    source = ZipSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Progress())
     safe = folder / "catalog" / PRODUCT.name
     try:
         listed = source.list_files()
@@ -291,7 +291,7 @@ def test_manifest(document: bytes) -> None:
         return
     assert found
     assert_inside(found)
-    assert sum(entry.size for entry in found.values()) <= manifest.LARGEST_PRODUCT
+    assert sum(entry.size for entry in found.values()) <= manifest.MAX_PRODUCT_SIZE
     for path, entry in found.items():
         assert entry.path == path
         assert entry.size >= 0
@@ -395,7 +395,7 @@ def test_item(items: list[dict[str, Any]], data: st.DataObject) -> None:
     content = data.draw(
         st.sampled_from(items).map(lambda item: change(item, data.draw)) | st.binary(max_size=100)
     )
-    assert len(content) <= LARGEST_ITEM
+    assert len(content) <= MAX_ITEM_SIZE
     try:
         product = Product.from_item(parse_item(content, "a test"), {PRODUCT.origin})
     except ProductError as error:

@@ -23,8 +23,8 @@ from urllib.parse import unquote
 import pystac
 import pytest
 
-from app import manifest
 from sandbox.server import Sandbox
+from stage_in.safe import manifest
 from tests.conftest import SameTree, StageIn
 
 CHUNKS = 4

@@ -17,9 +17,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from app.errors import OutputError
-from app.output import Output, writing
 from sandbox.server import Sandbox
+from stage_in.disk import writing
+from stage_in.errors import OutputError
+from stage_in.output import Output
 from tests.conftest import Run, SameTree, StageIn
 
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -516,8 +517,8 @@ from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from loguru import logger
-from app.errors import OutputError, TemporaryError
-from app.output import Output
+from stage_in.errors import OutputError, TemporaryError
+from stage_in.output import Output
 
 logger.remove()
 folder, seed = Path(sys.argv[1]), sys.argv[2]

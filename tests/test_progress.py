@@ -1,6 +1,6 @@
 """What progress says of what has arrived."""
 
-from app.progress import Progress
+from stage_in.progress import Progress
 
 
 def test_what_an_earlier_run_has_left_is_no_news() -> None:

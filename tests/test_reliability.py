@@ -2,9 +2,9 @@
 
 import re
 
-from app.document import LARGEST_XML
-from app.item import LARGEST_ITEM
-from app.manifest import LARGEST_NUMBER_OF_FILES, LARGEST_PRODUCT
+from stage_in.safe.manifest import MAX_FILES, MAX_PRODUCT_SIZE
+from stage_in.safe.xml import MAX_XML_SIZE
+from stage_in.sources.platform_item import MAX_ITEM_SIZE
 from tests.conftest import ROOT
 from tests.test_faults import MATRIX
 
@@ -27,6 +27,6 @@ def test_commands() -> None:
 
 
 def test_bounds() -> None:
-    assert f"items of {LARGEST_ITEM // 2**20} MB, XML of {LARGEST_XML // 2**20} MB" in PROSE
-    assert f"products of {LARGEST_PRODUCT // 10**9} GB" in PROSE
-    assert f"and {LARGEST_NUMBER_OF_FILES:,} files" in PROSE
+    assert f"items of {MAX_ITEM_SIZE // 2**20} MB, XML of {MAX_XML_SIZE // 2**20} MB" in PROSE
+    assert f"products of {MAX_PRODUCT_SIZE // 10**9} GB" in PROSE
+    assert f"and {MAX_FILES:,} files" in PROSE

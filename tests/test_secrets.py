@@ -101,7 +101,7 @@ def test_a_short_password(stage_in: StageIn, platform: Sandbox, new: Path) -> No
 
 
 BUG = """
-import app.transfer
+import stage_in.transfer.client
 
 def fail(self, request):
     raise ZeroDivisionError(f"a bug beside {len(request.headers)} headers")

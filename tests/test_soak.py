@@ -35,7 +35,7 @@ LEAKING = (
     sys.executable,
     "-c",
     "import os\n"
-    "from app import staging\n"
+    "from stage_in import staging\n"
     "from benchmarks.soak.measured import main\n"
     "real, kept = staging.stage_in, []\n"
     "def leave_open(*arguments):\n"

@@ -20,16 +20,16 @@ import rasterio
 import yaml
 
 import app.app
-from app import errors
-from app.trust import IDENTITY_URL, PLATFORM_ORIGINS
 from sandbox.faults import _READ, Fault
 from sandbox.product import NEW, make_product
 from sandbox.server import Sandbox
+from stage_in import errors
+from stage_in.transfer.trust import IDENTITY_URL, PLATFORM_ORIGINS
 from tests.conftest import ROOT, StageIn
 from website import browser, cwl, example, generated, pages
 
 DOCS = ROOT / "docs"
-PACKAGE = ROOT / "command-line-tools/stage-in/app"
+PACKAGE = ROOT / "command-line-tools/stage-in/src/stage_in"
 KINDS = {
     name: kind
     for name, kind in vars(errors).items()
@@ -144,7 +144,7 @@ def test_the_step_that_stages_is_set_off() -> None:
 
 def test_the_command_reference_has_every_option(site: Path) -> None:
     from app.app import main as stage_in
-    from app.login import main as cdse_token
+    from stage_in.login import main as cdse_token
 
     text = (site / "commands.md").read_text()
     for name, command in (("stage-in", stage_in), ("cdse-token", cdse_token)):

@@ -21,7 +21,7 @@ def write(root: Path) -> str:
         root: of the repository.
     """
     from app.app import main as stage_in
-    from app.login import main as cdse_token
+    from stage_in.login import main as cdse_token
 
     commands = dict(zip(NAMES, (stage_in, cdse_token), strict=True))
     return "\n".join(
@@ -59,7 +59,7 @@ def _describe(name: str, command: click.Command) -> list[str]:
 
 
 def _document(function: str) -> list[str]:
-    from app import app
+    from stage_in import cli as app
 
     called = getattr(app, function)
     head = f"{function}{inspect.signature(called)}".replace("'", "")

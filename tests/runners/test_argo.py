@@ -16,8 +16,8 @@ import yaml
 from hera.workflows import models
 from pydantic import ValidationError
 
-from app.bands import BAND_OF_ASSET
 from sandbox.server import Sandbox
+from stage_in.safe.bands import BAND_OF_ASSET
 from tests.conftest import ROOT, SameTree
 from tests.runners.conftest import Engine
 from tests.runners.pods import Node

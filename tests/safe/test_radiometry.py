@@ -1,0 +1,60 @@
+"""From digital numbers to reflectance."""
+
+from dataclasses import replace
+
+import pytest
+
+from sandbox.metadata import product_metadata
+from sandbox.product import NEW, OLD, Recipe
+from stage_in.errors import ProductError
+from stage_in.safe.bands import BANDS
+from stage_in.safe.radiometry import Radiometry
+from stage_in.safe.xml import XmlFile
+
+
+def read(recipe: Recipe, *edits: tuple[str, str]) -> Radiometry:
+    text = product_metadata(recipe).decode()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    return Radiometry.read(XmlFile(text.encode(), "MTD_MSIL1C.xml", "Level-1C_User_Product"))
+
+
+def test_each_band_has_its_own_offset() -> None:
+    offsets = tuple(range(-1200, -1200 + 13 * 100, 100))
+    radiometry = read(replace(NEW, offsets=offsets, quantification=8000))
+    assert radiometry.scale == 0.000125
+    assert [radiometry.offset(band) for band in BANDS] == [offset / 8000 for offset in offsets]
+    # B8A is 8 and B09 is 9, whatever the alphabet says.
+    assert radiometry.add_offsets["B8A"] == -400
+    assert radiometry.add_offsets["B09"] == -300
+    assert radiometry.nodata == 0
+
+
+def test_no_list_is_no_offset() -> None:
+    for recipe in (OLD, replace(NEW, offsets=None)):
+        radiometry = read(recipe)
+        assert [radiometry.offset(band) for band in BANDS] == [0] * 13
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('band_id="12"', 'band_id="11"', "band_id '11' in MTD_MSIL1C.xml once"),
+        ('band_id="12"', 'band_id="13"', "band_id 0 to 12"),
+        ('band_id="0"', 'id="0"', "band_id 0 to 12"),
+        ('band_id="3">-1000<', 'band_id="3">minus<', "as RADIO_ADD_OFFSET of band_id '3'"),
+        ('band_id="3">-1000<', 'band_id="3"><', "found ''"),
+        (">10000<", ">0<", "above 0, found 0"),
+        (">10000<", ">-10000<", "above 0"),
+        (">10000<", ">NaN<", "expected a number"),
+        ("QUANTIFICATION_VALUE", "QUANTIFICATION", "once, found it 0 times"),
+        ("</Radiometric_Offset_List>", "</Radiometric_Offset_List><Radiometric_Offset_List/>", "2"),
+        ("SPECIAL_VALUE_INDEX", "SPECIAL_INDEX", "SPECIAL_VALUE_INDEX of NODATA"),
+    ],
+)
+def test_what_is_refused(old: str, new: str, complaint: str) -> None:
+    with pytest.raises(ProductError) as error:
+        read(NEW, (old, new))
+    assert complaint in str(error.value)
+    assert "MTD_MSIL1C.xml" in str(error.value)

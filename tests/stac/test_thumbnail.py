@@ -1,0 +1,83 @@
+"""The picture of a product."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning
+
+from sandbox.product import NEW, make_product
+from stage_in.errors import ProductError
+from stage_in.stac.thumbnail import Thumbnail
+from tests.editing import find
+
+pytestmark = pytest.mark.filterwarnings(
+    f"ignore::{NotGeoreferencedWarning.__module__}.{NotGeoreferencedWarning.__name__}"
+)
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A product that the edge of the swath runs through."""
+    from dataclasses import replace
+
+    return make_product(tmp_path_factory.mktemp("half"), replace(NEW, pixels=960, nodata=True))
+
+
+def pixels(thumbnail: Thumbnail, folder: Path) -> np.ndarray:
+    path = folder / "thumbnail.png"
+    path.write_bytes(thumbnail.content)
+    with rasterio.open(path) as picture:
+        assert picture.driver == "PNG"
+        assert picture.count == 4
+        assert set(picture.dtypes) == {"uint8"}
+        return picture.read()
+
+
+@pytest.mark.parametrize("image", ["*_PVI.jp2", "*_TCI.jp2"])
+def test_picture(half: Path, tmp_path: Path, image: str) -> None:
+    before = sorted(half.rglob("*"))
+    thumbnail = Thumbnail.make(half, [find(half, image)])
+    assert thumbnail.shape == (343, 343)
+    *colours, alpha = pixels(thumbnail, tmp_path)
+    assert alpha.shape == (343, 343)
+    assert set(np.unique(alpha)) == {0, 255}
+    # Without data beyond the edge, which the sandbox has at 0.7 of the width in the north and
+    # at 0.5 of it in the south.
+    assert (alpha[:, :170] == 255).all()
+    assert (alpha[:, 245:] == 0).all()
+    assert all(colour[alpha == 255].std() > 10 for colour in colours)
+    assert all((colour[alpha == 0] == 0).all() for colour in colours)
+    assert sorted(half.rglob("*")) == before
+    assert Thumbnail.make(half, [find(half, image)]) == thumbnail
+
+
+def test_colours_are_those_of_the_image(half: Path, tmp_path: Path) -> None:
+    path = find(half, "*_TCI.jp2")
+    picture = pixels(Thumbnail.make(half, [path]), tmp_path)
+    with rasterio.open(half / path) as image:
+        expected = image.read(out_shape=(3, 343, 343))
+    assert (picture[:3] == expected).all()
+
+
+def test_the_next_image_stands_in(half: Path, tmp_path: Path) -> None:
+    for name, content in {"none.jp2": None, "text.jp2": b"no image", "empty.jp2": b""}.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ProductError, match=name):
+            Thumbnail.make(tmp_path, [name])
+        (tmp_path / "good.jp2").write_bytes((half / find(half, "*_PVI.jp2")).read_bytes())
+        assert Thumbnail.make(tmp_path, [name, "good.jp2"]).shape == (343, 343)
+
+
+def test_an_image_that_breaks_off(half: Path, tmp_path: Path) -> None:
+    content = (half / find(half, "*_PVI.jp2")).read_bytes()
+    (tmp_path / "short.jp2").write_bytes(content[: len(content) // 3])
+    with pytest.raises(ProductError, match=r"short\.jp2"):
+        Thumbnail.make(tmp_path, ["short.jp2"])
+
+
+def test_a_band_is_no_picture(half: Path) -> None:
+    with pytest.raises(ProductError, match="red, green and blue"):
+        Thumbnail.make(half, [find(half, "T*_B04.jp2")])
