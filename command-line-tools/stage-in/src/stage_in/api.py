@@ -1,33 +1,120 @@
 """The functions that other Python code calls."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from stage_in.errors import UsageError
+from stage_in.settings import PATIENCE, TRANSPORTS, Settings
+from stage_in.transfer.quota import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     import pystac
 
 
-def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
-    """Fetch the zip of a product and unpack it, verified, in the current folder.
+def stage(
+    item: "pystac.Item | str",
+    output_dir: str | os.PathLike[str] = "catalog",
+    *,
+    assets: Iterable[str] | None = None,
+    transport: str = "auto",
+    connections: int = MAX_CONNECTIONS,
+    patience: float = PATIENCE,
+    verify: bool = True,
+    access_token: str | None = None,
+) -> "pystac.Catalog":
+    """Stage a Sentinel-2 Level-1C product: leave a verified STAC catalog of it in a folder.
 
-    A SAFE folder that is there already is returned as it is, if it is whole. `CDSE_TRUSTED_HOSTS`
-    and `CDSE_IDENTITY_URL` count, other variables don't.
+    A second call for a complete catalog verifies it and downloads nothing. After a failure, the
+    next call resumes from what has arrived. Credentials and trusted hosts come from the same
+    environment variables as for the command. Messages are logged with loguru;
+    `loguru.logger.disable("stage_in")` silences them.
+
+    Args:
+        item: the platform's STAC item, or its URL or path.
+        output_dir: the folder of the catalog; it appears complete or not at all.
+        assets: bands to stage, such as `["B04", "nir"]`; None for the whole product. Metadata,
+            preview and the masks of these bands come with them.
+        transport: `auto`, `nodes` (single files in parallel) or `zip`.
+        connections: maximum number of parallel downloads, 1 to 4.
+        patience: seconds without new data after which TemporaryError is raised.
+        verify: whether digests are checked; sizes always are.
+        access_token: used in place of the credentials in the environment.
+
+    Returns:
+        The staged catalog, with one item.
+
+    Raises:
+        UsageError: an argument or an environment variable has a value that can't be used.
+        ProductError: the item or the product is not what it should be.
+        NotFoundError: there is no such item or product.
+        OutputError: the output can't be written.
+        TemporaryError: no new data arrived for `patience` seconds.
+        CredentialsError: there are no credentials, or they are refused.
+
+    Example:
+        >>> from stage_in import StageInError, stage
+        >>> try:
+        ...     catalog = stage(item_url, "my-catalog", assets=["B04", "B08"])
+        ... except StageInError as error:
+        ...     print(f"not staged: {error}")
+        >>> [item] = catalog.get_items()
+        >>> item.assets["red"].extra_fields["raster:bands"][0]["scale"]
+        0.0001
+    """
+    import pystac
+
+    from stage_in.safe.bands import read_selection
+    from stage_in.staging import Staging
+    from stage_in.transfer.credentials import Credentials
+    from stage_in.transfer.environment import check_environment
+    from stage_in.transfer.trust import Trust
+
+    try:
+        bands = None if assets is None else read_selection(",".join(assets))
+    except ValueError as error:
+        raise UsageError(f"assets: {error}") from error
+    if transport not in TRANSPORTS:
+        raise UsageError(f"expected a transport of {', '.join(TRANSPORTS)}, found {transport!r}")
+    if not 1 <= connections <= MAX_CONNECTIONS:
+        raise UsageError(f"expected 1 to {MAX_CONNECTIONS} connections, found {connections}")
+    if not patience > 0:
+        raise UsageError(f"expected a patience of more than 0 seconds, found {patience}")
+    environment = dict(os.environ)
+    if access_token is not None:
+        environment = {"CDSE_ACCESS_TOKEN": access_token}
+    trust = Trust.from_environment(os.environ)
+    check_environment(os.environ)
+    staging = Staging(
+        trust,
+        Credentials.from_environment(environment, trust),
+        Settings(bands, transport, connections, patience, verify),
+    )
+    return pystac.Catalog.from_file(str(staging.stage_catalog(item, Path(output_dir))))
+
+
+def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
+    """Download the zip of a product and unpack it, verified, in the current folder.
+
+    A SAFE folder that is there already is verified and returned. Of the environment variables,
+    only `CDSE_TRUSTED_HOSTS` and `CDSE_IDENTITY_URL` count.
 
     Args:
         item: the platform's STAC item.
-        access_token: of an account of the platform.
+        access_token: a token of an account of the platform.
 
     Returns:
-        The path of the SAFE folder, relative to the current one.
+        The path of the SAFE folder, relative to the current folder.
 
     Raises:
-        StageInError: of the kind that the failure is.
+        StageInError: the kind depends on the failure.
     """
-    from stage_in.staging import stage_zip
+    from stage_in.staging import Staging
     from stage_in.transfer.credentials import Credentials
     from stage_in.transfer.trust import Trust
 
     trust = Trust.from_environment(os.environ)
     credentials = Credentials.from_environment({"CDSE_ACCESS_TOKEN": access_token}, trust)
-    return str(stage_zip(item, Path(), trust, credentials))
+    staging = Staging(trust, credentials, Settings(transport="zip"))
+    return str(staging.stage_safe_folder(item, Path()))

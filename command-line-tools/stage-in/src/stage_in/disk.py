@@ -1,4 +1,4 @@
-"""Writes to disk, with failures that say what helps."""
+"""Writing to disk: failures that say what helps, free space, removal."""
 
 import errno
 import os
@@ -11,16 +11,18 @@ from loguru import logger
 
 from stage_in.errors import OutputError, StageInError
 
-# What helps, other than to write elsewhere.
 _REMEDIES = {
-    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EFBIG: "Raise the limit of the file size (ulimit -f)",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
 }
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure of the file system while `path` is written into an error of ours.
+    """Report a failure of the file system inside of the `with` as an OutputError.
+
+    Args:
+        path: what is written, for the message.
 
     Raises:
         OutputError: in place of an OSError.
@@ -30,51 +32,55 @@ def writing(path: Path) -> Iterator[None]:
     except StageInError:
         raise
     except OSError as error:
-        raise OutputError(describe(error, path)) from error
+        raise OutputError(describe_failure(error, path)) from error
 
 
-def check_disk_space(folder: Path, size: int) -> None:
-    """Check that there is room for what will be written, before anything is fetched for it.
+def describe_failure(error: OSError, path: Path) -> str:
+    """Return a message that says what can't be written, why, and what helps.
 
     Args:
-        folder: where, or where it will be.
-        size: in bytes.
-
-    Raises:
-        OutputError: there is too little.
+        error: what the file system reported.
+        path: what was written, where the error does not name a file.
     """
-    with writing(folder):
-        room = _get_free_space(folder)
-    if room.f_blocks and room.f_bavail * room.f_frsize < size:  # some don't tell
-        raise OutputError(
-            f"expected room for {size} bytes in {folder}, found "
-            f"{room.f_bavail * room.f_frsize}: make room, or choose another --output-dir"
-        )
-
-
-def _get_free_space(path: Path) -> os.statvfs_result:
-    return os.statvfs(next(folder for folder in (path, *path.parents) if folder.exists()))
-
-
-def describe(error: OSError, path: Path) -> str:
-    """Say what can't be written, why, and what helps."""
     remedy = _REMEDIES.get(error.errno or 0)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        remedy = "make room"
+        remedy = "Free disk space"
         with suppress(OSError):
-            room = _get_free_space(path)
-            remedy += (
-                f" ({room.f_bavail * room.f_frsize} bytes and {room.f_favail} more files are free)"
-            )
+            free = _stat_file_system(path)
+            remedy += f" ({free.f_bavail * free.f_frsize} bytes and {free.f_favail} more files fit)"
     verb = "open" if error.errno == errno.EMFILE else "write"
     return (
-        f"can't {verb} {error.filename or path}: {error.strerror or error}: "
-        f"{f'{remedy}, or ' if remedy else ''}choose another --output-dir"
+        f"can't {verb} {error.filename or path}: {error.strerror or error}. "
+        f"{f'{remedy}, or choose' if remedy else 'Choose'} another --output-dir"
     )
 
 
+def check_disk_space(folder: Path, size: int) -> None:
+    """Check that the disk has space for what will be written, before anything is downloaded.
+
+    Args:
+        folder: where it will be written; the folder need not exist.
+        size: bytes.
+
+    Raises:
+        OutputError: there is too little space.
+    """
+    with writing(folder):
+        free = _stat_file_system(folder)
+    available = free.f_bavail * free.f_frsize
+    if free.f_blocks and available < size:  # some file systems report no blocks at all
+        raise OutputError(
+            f"expected {size} bytes of free disk space in {folder}, found {available}. "
+            "Free disk space, or choose another --output-dir"
+        )
+
+
+def _stat_file_system(path: Path) -> os.statvfs_result:
+    return os.statvfs(next(folder for folder in (path, *path.parents) if folder.exists()))
+
+
 def remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it.
+    """Remove a file, a link, or a folder with everything in it.
 
     Raises:
         OutputError: it can't be removed.

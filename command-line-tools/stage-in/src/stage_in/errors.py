@@ -1,4 +1,4 @@
-"""What can go wrong that is not a bug: each kind with the exit code that tells it to a workflow.
+"""The failures that are not bugs, each with its exit code.
 
 The codes above 64 are those of sysexits.h: EX_DATAERR, EX_NOINPUT, EX_CANTCREAT, EX_TEMPFAIL and
 EX_NOPERM.
@@ -6,44 +6,47 @@ EX_NOPERM.
 
 
 class StageInError(Exception):
-    """A failure that the user is told in one line.
+    """A failure that is reported to the user in one line.
 
     Attributes:
-        exit_code: what the command ends with (the table is in docs/environment.md).
-        passing: whether the same request may well succeed when made again.
+        exit_code: the exit code of the command (docs/environment.md has the table).
+        retryable: whether the same request may succeed when it is made again.
     """
 
     exit_code = 1
-    passing = False
+    retryable = False
 
 
 class UsageError(StageInError):
-    """An option or a variable of the environment is not what it should be."""
+    """An option or an environment variable has a value that can't be used."""
 
     exit_code = 2
 
 
 class ProductError(StageInError):
-    """The item or the product is not what it should be, and asking again won't help."""
+    """The item or the product is not what it should be; downloading it again won't help."""
 
     exit_code = 65
 
 
 class VerificationError(ProductError):
-    """What arrived is not what was announced: a failed try, like a cut connection."""
+    """The downloaded bytes are not those that were announced. Downloading again may help."""
 
-    passing = True
+    retryable = True
 
 
 class RefusedError(VerificationError):
-    """The service answers that it doesn't take such a request."""
+    """The service does not accept this kind of request."""
 
 
 class NotFoundError(StageInError):
-    """No such item or product. Passing: the platform is known to answer 404 for valid products."""
+    """There is no such item or product.
+
+    It is retried, because the platform sometimes answers 404 for products that exist.
+    """
 
     exit_code = 66
-    passing = True
+    retryable = True
 
 
 class OutputError(StageInError):
@@ -53,14 +56,14 @@ class OutputError(StageInError):
 
 
 class TemporaryError(StageInError):
-    """The service or the network fails for now.
+    """The service or the network fails at the moment.
 
     Attributes:
-        retry_after: seconds that the server asked to wait, if it did.
+        retry_after: how many seconds the server asks to wait; None if it does not say.
     """
 
     exit_code = 75
-    passing = True
+    retryable = True
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -68,20 +71,23 @@ class TemporaryError(StageInError):
 
 
 class BusyError(TemporaryError):
-    """The platform counts as many sessions of the user as it grants."""
+    """The user has as many downloads open as the platform allows (status 429)."""
 
 
 class SourceError(StageInError):
-    """A source will not do for this product now: another takes over, as the zip always can."""
+    """A source can't deliver this product now; the next source is tried."""
 
 
 class CredentialsError(StageInError):
-    """There is no token, or none that can be used."""
+    """There are no credentials, or they can't be used."""
 
     exit_code = 77
 
 
 class UnauthorizedError(CredentialsError):
-    """The service refused the token. Passing: it is known to refuse good ones now and then."""
+    """The service rejected the token.
 
-    passing = True
+    It is retried, because the platform sometimes rejects valid tokens.
+    """
+
+    retryable = True

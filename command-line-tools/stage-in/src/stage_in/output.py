@@ -1,4 +1,4 @@
-"""The output folder: worked on aside under a lock, there by one rename, or not at all."""
+"""The output folder: it appears complete, by one rename, or not at all."""
 
 import fcntl
 import os
@@ -8,35 +8,36 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stage_in.disk import describe, remove, writing
-from stage_in.errors import OutputError, TemporaryError, UsageError
+from stage_in.disk import describe_failure, remove, writing
+from stage_in.errors import OutputError, UsageError
+from stage_in.safe.manifest import MANIFEST
 
 LOCK = "lock"
 
 
 class Output:
-    """The folder that a run leaves, and the staging folder beside it that it works in.
+    """The folder that a run leaves, and the staging folder beside it in which the run works.
 
-    As a context manager it holds the staging folder and its lock. The folder stays after a
-    temporary failure or an interruption, for the next run to go on from, and goes otherwise. An
-    OSError that nobody has translated becomes an OutputError: those of the network have been, where
-    they came from.
+    As a context manager it creates the staging folder and holds its lock. After a failure the
+    staging folder stays if the next run can resume from it, and the error gets a note that says
+    so; otherwise the folder is removed. An OSError that no other code has translated becomes an
+    OutputError: errors of the network are translated where they occur.
 
     Attributes:
         path: where the catalog will be.
-        staging: where it is worked on, `.<name>.staging` beside it: renaming a folder is atomic
-            only within one file system.
-        catalog: the catalog in the making.
+        staging: the staging folder, `.<name>.staging` beside `path`, because renaming a folder is
+            atomic only within one file system.
+        catalog: the unfinished catalog in the staging folder.
     """
 
     def __init__(self, path: Path) -> None:
-        """Name the folders.
+        """Set the paths; nothing is created yet.
 
         Args:
             path: where the catalog will be.
 
         Raises:
-            UsageError: that is no name of a folder.
+            UsageError: the path does not end in the name of a folder.
         """
         if path.name in {"", ".."}:
             raise UsageError(f"expected the name of a folder as --output-dir, found {str(path)!r}")
@@ -46,10 +47,10 @@ class Output:
         self._lock = -1
 
     def __enter__(self) -> Self:
-        """Make and lock the staging folder.
+        """Create and lock the staging folder.
 
         Raises:
-            OutputError: it can't be made, or another run is at it.
+            OutputError: it can't be created, or another process holds the lock.
         """
         with writing(self.staging):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,22 +63,23 @@ class Output:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        going_on = isinstance(error, TemporaryError) or (
-            error is not None and not isinstance(error, Exception)
-        )
-        if going_on:
+        failure = error
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+            failure = OutputError(describe_failure(error, self.staging))
+        if failure is not None and self._is_resumable():
+            failure.add_note(f"Run the command again to resume from the files in {self.staging}.")
             os.close(self._lock)
         else:
             self._clean()
-        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
-            raise OutputError(describe(error, self.staging)) from error
+        if failure is not None and failure is not error:
+            raise failure from error
 
     def keep_only(self, folder: Path, files: Iterable[Path]) -> None:
-        """Remove what an earlier run has left, but for what this one can go on from.
+        """Remove what an earlier run has left, except what this run can use.
 
         Args:
-            folder: somewhere below the catalog in the making; what is in it stays.
-            files: in the staging folder.
+            folder: a folder below the unfinished catalog, which stays as it is.
+            files: files in the staging folder that stay.
 
         Raises:
             OutputError: something can't be removed.
@@ -90,8 +92,35 @@ class Output:
                     if path not in kept or path.is_symlink():
                         remove(path)
 
+    def publish(self, folder: Path) -> None:
+        """Move a complete folder from the staging folder to its final path.
+
+        Raises:
+            OutputError: something else is at that path by now.
+        """
+        try:
+            folder.rename(self.path)
+        except OSError as error:
+            raise OutputError(
+                f"can't move the finished folder to {self.path}: {error.strerror}. Move away what "
+                "is there, or choose another --output-dir"
+            ) from error
+
+    def _is_resumable(self) -> bool:
+        """Tell whether the staging folder holds anything that the next run need not download.
+
+        A manifest alone does not count: each run downloads it again, to know what the files must
+        be.
+        """
+        with suppress(OSError):
+            return any(
+                path.name not in {LOCK, MANIFEST} and path.is_file() and path.stat().st_size
+                for path in self.staging.rglob("*")
+            )
+        return True
+
     def _clean(self) -> None:
-        """Remove the staging folder, the lock last: until then nobody else begins there."""
+        """Remove the staging folder, the lock last, so that no other run starts in between."""
         with suppress(OSError, OutputError):
             for path in self.staging.iterdir():
                 if path.name != LOCK:
@@ -100,24 +129,11 @@ class Output:
             self.staging.rmdir()
         os.close(self._lock)
 
-    def publish(self, folder: Path) -> None:
-        """Let a folder in the staging folder appear, complete, under its own name.
-
-        Raises:
-            OutputError: something else is there by now.
-        """
-        try:
-            folder.rename(self.path)
-        except OSError as error:
-            raise OutputError(
-                f"can't put it at {self.path}: {error.strerror}: is another product "
-                "there, or a mounted folder?"
-            ) from error
-
     def _acquire(self) -> int:
         if self.staging.is_symlink():
             raise OutputError(
-                f"expected a folder of ours at {self.staging}, found a link: remove it"
+                f"the staging folder {self.staging} is a link that this tool did not make. "
+                "Remove it, or choose another --output-dir"
             )
         path = self.staging / LOCK
         while True:
@@ -126,9 +142,9 @@ class Output:
             try:
                 lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:
-                continue  # the run that was at it has just removed the folder
+                continue  # another run has just removed the folder
             except OSError:
-                with suppress(OSError):  # somebody else's things are in it
+                with suppress(OSError):  # the folder may hold someone else's files
                     self.staging.rmdir()
                 raise
             try:
@@ -136,11 +152,11 @@ class Output:
                 if os.path.samestat(path.stat(), os.fstat(lock)):
                     return lock
             except FileNotFoundError:
-                pass  # likewise, and the lock with it
+                pass  # another run has just removed the folder together with this lock
             except BlockingIOError:
                 os.close(lock)
                 raise OutputError(
-                    f"expected to be alone at {self.path}, found another run at it (it holds "
-                    f"{path}): wait for it, or choose another --output-dir"
+                    f"another stage-in process is writing to {self.path} (it holds {path}). "
+                    "Wait for it, or choose another --output-dir"
                 ) from None
             os.close(lock)

@@ -1,10 +1,10 @@
-"""What a user may choose, and what holds where nothing was chosen."""
+"""What a user may choose, with the defaults."""
 
 from dataclasses import dataclass
 
-from stage_in.transfer.quota import CONNECTIONS
+from stage_in.transfer.quota import MAX_CONNECTIONS
 
-TRANSPORTS = ("nodes", "zip")
+TRANSPORTS = ("auto", "nodes", "zip")
 PATIENCE = 600  # seconds
 
 
@@ -13,17 +13,15 @@ class Settings:
     """What a user may choose.
 
     Attributes:
-        bands: which to stage, `TCI` for the true colour image; None for the whole product.
+        bands: the bands to stage, `TCI` for the true colour image; None for the whole product.
         transport: one of TRANSPORTS.
-        connections: to the platform at once, at most.
-        patience: seconds without news after which a run ends with TemporaryError.
+        connections: maximum number of parallel downloads.
+        patience: seconds without new data after which a run ends with TemporaryError.
         verify: whether digests are checked; sizes always are.
-        bar: whether to show a progress bar.
     """
 
     bands: frozenset[str] | None = None
     transport: str = TRANSPORTS[0]
-    connections: int = CONNECTIONS
+    connections: int = MAX_CONNECTIONS
     patience: float = PATIENCE
     verify: bool = True
-    bar: bool = False

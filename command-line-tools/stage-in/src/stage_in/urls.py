@@ -1,28 +1,28 @@
-"""Reads and shows http(s) URLs that others have written."""
+"""URLs that others have written: their origin, and a form that is safe to show."""
 
 import re
 
 from stage_in.errors import ProductError
 
-# Stricter than RFC 3986 on purpose: parsers disagree about user information, back-slashes and
-# white space in front of the host, so a URL that has any of them belongs to nobody.
+# Stricter than RFC 3986: parsers disagree about user information, backslashes and white space
+# before the host, so a URL with any of them has no origin here.
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<rest>/[^\s\\]*)?",
     re.ASCII | re.IGNORECASE,
 )
-_MAX_URL_SHOWN = 500  # characters; the platform's longest have about 400
+_MAX_SHOWN = 500  # characters; the longest URLs of the platform have about 400
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _MAX_PORT = 65535
-_MAX_LABEL_LENGTH = 63  # characters between two dots of a host (RFC 1035, section 2.3.4)
+_MAX_LABEL_LENGTH = 63  # characters between two dots of a host name (RFC 1035, section 2.3.4)
 
 
 def get_origin(url: str) -> str:
     """Return `scheme://host[:port]` of an http(s) URL, in lower case, without a default port.
 
     Raises:
-        ProductError: the URL has user information, a back-slash, white space, no plain host or a
-            port that there is not.
+        ProductError: the URL has user information, a backslash, white space, no valid host or no
+            valid port.
     """
     match = _URL.fullmatch(url)
     if (
@@ -31,7 +31,7 @@ def get_origin(url: str) -> str:
         or any(not 0 < len(label) <= _MAX_LABEL_LENGTH for label in match["host"].split("."))
     ):
         raise ProductError(
-            "expected a plain http(s) URL (no user information, back-slash or space), "
+            "expected an http(s) URL without user information, backslashes and spaces, "
             f"found {redact(url)!r}"
         )
     scheme, host, port = (match[name] for name in ("scheme", "host", "port"))
@@ -42,9 +42,9 @@ def get_origin(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """Return a URL fit for a log: without what may be secret, and not longer than a line may be."""
-    plain = strip_secrets(url)
-    return plain if len(plain) <= _MAX_URL_SHOWN else f"{plain[:_MAX_URL_SHOWN]}…"
+    """Return a URL for a log line: without what may be secret, and not too long."""
+    shown = strip_secrets(url)
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
 
 
 def strip_secrets(url: str) -> str:
@@ -54,6 +54,6 @@ def strip_secrets(url: str) -> str:
         scheme, rest = "", url
     authority, slash, path = rest.partition("/")
     if "@" in authority and re.search(r"[?#\\]", authority):
-        return f"{scheme}{separator}…"  # what is secret in it depends on who reads it
-    plain = authority.rpartition("@")[2] + slash + path
-    return f"{scheme}{separator}{re.split('[?#]', plain)[0]}"
+        return f"{scheme}{separator}…"  # parsers disagree about where the user information ends
+    stripped = authority.rpartition("@")[2] + slash + path
+    return f"{scheme}{separator}{re.split('[?#]', stripped)[0]}"

@@ -1,13 +1,13 @@
-"""The images of a product: what the bands are called, and which of them a user wants."""
+"""The images of a product: the names of the bands, and the user's selection of them."""
 
-# In the specification's order, by which metadata count them from 0: `bandId` 8 is B8A, 9 is B09
-# (S2-PDGS-TAS-DI-PSD, "Spectral_Information").
+# In the order of the specification, which is how metadata count the bands from 0: `bandId` 8 is
+# B8A, 9 is B09 (S2-PDGS-TAS-DI-PSD, "Spectral_Information").
 BANDS = (
     *("B01", "B02", "B03", "B04", "B05", "B06", "B07"),
     *("B08", "B8A", "B09", "B10", "B11", "B12"),
 )
 TRUE_COLOR = "TCI"
-# The band of each image by the key of its asset in the staged item.
+# The band of each image, by the key of its asset in the staged item.
 BAND_OF_ASSET = dict(
     zip(
         [
@@ -24,7 +24,7 @@ def read_selection(names: str) -> frozenset[str]:
     """Read a selection such as `B04,red,visual`.
 
     Args:
-        names: bands, or names of images in the staged item, separated by commas.
+        names: bands, or keys of image assets in the staged item, separated by commas.
 
     Returns:
         Bands, `TCI` for the true colour image.
@@ -42,3 +42,8 @@ def read_selection(names: str) -> frozenset[str]:
     if not selected:
         raise ValueError("expected at least one band")
     return frozenset(selected)
+
+
+def is_complete(bands: frozenset[str] | None) -> bool:
+    """Tell whether a selection means the whole product; None means that nothing was selected."""
+    return bands is None or len(bands) == len(BAND_OF_ASSET)

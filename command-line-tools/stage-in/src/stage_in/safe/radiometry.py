@@ -1,4 +1,4 @@
-"""How the numbers of a product become reflectance."""
+"""The radiometry of a product: how its digital numbers become reflectance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import Self
 
 from stage_in.errors import ProductError
 from stage_in.safe.bands import BANDS
-from stage_in.safe.xml import XmlFile, read_number
+from stage_in.safe.xml import XmlFile, parse_number
 
 _CHARACTERISTICS = "{*}General_Info/Product_Image_Characteristics"
-_LIST = f"{_CHARACTERISTICS}/Radiometric_Offset_List"
+_OFFSETS = f"{_CHARACTERISTICS}/Radiometric_Offset_List"
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class Radiometry:
     """What turns a digital number into top-of-atmosphere reflectance.
 
     reflectance = (DN + RADIO_ADD_OFFSET) / QUANTIFICATION_VALUE (Sentinel-2 Products Specification
-    XmlFile, S2-PDGS-TAS-DI-PSD, from issue 14.9: Radiometric_Offset_List); STAC has it as
+    Document, S2-PDGS-TAS-DI-PSD, from issue 14.9: Radiometric_Offset_List). STAC writes it as
     DN * scale + offset.
 
     Attributes:
         quantification: QUANTIFICATION_VALUE.
         add_offsets: RADIO_ADD_OFFSET by band, in digital numbers.
-        nodata: the digital number that stands for no data.
+        nodata: the digital number that means "no data".
     """
 
     quantification: float
@@ -31,19 +31,19 @@ class Radiometry:
     nodata: int
 
     @classmethod
-    def read(cls, document: XmlFile) -> Self:
-        """Read it from MTD_MSIL1C.xml: the baseline that a product is of says nothing of it.
+    def read(cls, product: XmlFile) -> Self:
+        """Read MTD_MSIL1C.xml. The processing baseline does not matter.
 
         Raises:
-            ProductError: part of it is missing, there twice or no number.
+            ProductError: a value is missing, occurs twice or is not a number.
         """
         path = f"{_CHARACTERISTICS}/QUANTIFICATION_VALUE"
-        quantification = document.number(path)
+        quantification = product.number(path)
         if quantification <= 0:
             raise ProductError(
-                f"expected {document.called(path)} above 0, found {quantification:g}"
+                f"expected {product.describe(path)} above 0, found {quantification:g}"
             )
-        return cls(quantification, _read_offsets(document), _read_nodata(document))
+        return cls(quantification, _read_offsets(product), _read_nodata(product))
 
     @property
     def scale(self) -> float:
@@ -51,35 +51,35 @@ class Radiometry:
         return 1 / self.quantification
 
     def offset(self, band: str) -> float:
-        """Reflectance of the digital number 0 of a band."""
+        """Return the reflectance of the digital number 0 of a band."""
         return self.add_offsets[band] / self.quantification
 
 
-def _read_offsets(document: XmlFile) -> dict[str, float]:
-    if not document.elements(_LIST):
+def _read_offsets(product: XmlFile) -> dict[str, float]:
+    if not product.elements(_OFFSETS):
         return dict.fromkeys(BANDS, 0.0)
-    document.element(_LIST)
+    product.element(_OFFSETS)
     offsets = {}
-    for element in document.elements(f"{_LIST}/RADIO_ADD_OFFSET"):
+    for element in product.elements(f"{_OFFSETS}/RADIO_ADD_OFFSET"):
         band_id = element.get("band_id", "")
-        what = f"RADIO_ADD_OFFSET of band_id {band_id[:10]!r} in {document.name}"
+        what = f"RADIO_ADD_OFFSET of band_id {band_id[:10]!r} in {product.name}"
         if band_id in offsets:
             raise ProductError(f"expected {what} once, found it again")
-        offsets[band_id] = read_number(element.text, what)
+        offsets[band_id] = parse_number(element.text, what)
     expected = {str(index): band for index, band in enumerate(BANDS)}
     if offsets.keys() != expected.keys():
         raise ProductError(
-            f"expected RADIO_ADD_OFFSET of band_id 0 to {len(BANDS) - 1} in {document.name}, "
+            f"expected RADIO_ADD_OFFSET of band_id 0 to {len(BANDS) - 1} in {product.name}, "
             f"found those of {', '.join(sorted(offsets)) or 'none'}"
         )
-    # Not -0.0, which would be written as such.
+    # Adding 0.0 turns -0.0 into 0.0, so that JSON never has "-0.0".
     return {band: offsets[band_id] + 0.0 for band_id, band in expected.items()}
 
 
-def _read_nodata(document: XmlFile) -> int:
-    """Read SPECIAL_VALUE_INDEX of NODATA; 0, as the specification has it, where there is none."""
-    for element in document.elements(f"{_CHARACTERISTICS}/Special_Values"):
+def _read_nodata(product: XmlFile) -> int:
+    """Read SPECIAL_VALUE_INDEX of NODATA; 0, the specification's value, if there is none."""
+    for element in product.elements(f"{_CHARACTERISTICS}/Special_Values"):
         if (element.findtext("SPECIAL_VALUE_TEXT") or "").strip() == "NODATA":
-            what = f"SPECIAL_VALUE_INDEX of NODATA in {document.name}"
-            return int(read_number(element.findtext("SPECIAL_VALUE_INDEX"), what))
+            what = f"SPECIAL_VALUE_INDEX of NODATA in {product.name}"
+            return int(parse_number(element.findtext("SPECIAL_VALUE_INDEX"), what))
     return 0

@@ -1,4 +1,4 @@
-"""What the header of an image says: how many pixels, and where they are."""
+"""The headers of the JPEG 2000 images: size, data type and georeferencing."""
 
 import math
 import os
@@ -12,22 +12,23 @@ from typing import Any, BinaryIO, Self
 
 from stage_in.errors import ProductError
 
-# A tile is 109.8 km wide, a pixel 10 m at least (S2-PDGS-TAS-DI-PSD, "Tiling"); the images are
-# coded in tiles of 192 to 1024 pixels. What is beyond has no use but to exhaust the memory: the
-# library allots some kilobytes to each tile and component before it looks at any.
-_MAX_PIXELS = 10_980  # of a side
-_MAX_BLOCK = 4096  # pixels of a side
+# A tile is 109.8 km wide and a pixel at least 10 m (S2-PDGS-TAS-DI-PSD, "Tiling"); the images are
+# coded in blocks of 192 to 1024 pixels. OpenJPEG allocates some kilobytes for each block and
+# component before it decodes any, so a header beyond these limits could exhaust the memory.
+_MAX_PIXELS = 10_980  # width and height
+_MAX_BLOCK_PIXELS = 4096  # width and height
 _MAX_BLOCKS = 4096
 _MAX_COMPONENTS = 16
-_MAX_BOXES_SIZE = 1024 * 1024  # bytes of all that is not the image: a few kilobytes in products
+_MAX_BOXES_SIZE = 1024 * 1024  # bytes of all boxes except the image: some kilobytes in products
 
 _SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"  # ISO 15444-1, I.5.1
-# SOC, SIZ, its length and capabilities, size, offset, size and offset of blocks, components
+# SOC and SIZ; length, capabilities; size and offset of the image; size and offset of the blocks;
+# number of components (ISO 15444-1, A.5.1)
 _SIZE = struct.Struct(">4H8IH")
-# length, type, length where that is 1 (ISO 15444-1, I.4)
+# length; type; extended length, if the length is 1 (ISO 15444-1, I.4)
 _BOX = struct.Struct(">I4sQ")
 
-# No side-car files: neither left behind nor, where the product has them not, believed.
+# GDAL neither writes side-car files nor reads any.
 _OPTIONS = {"GDAL_PAM_ENABLED": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 
@@ -37,10 +38,10 @@ class Raster:
 
     Attributes:
         shape: rows and columns.
-        data_type: of its pixels, as numpy calls it.
-        epsg: code of its coordinate reference system; None if it has none of those.
-        transform: six numbers, from column and row to easting and northing, row by row; None if
-            it has none.
+        data_type: of the pixels, as numpy names it.
+        epsg: EPSG code of its coordinate reference system; None if it has no such code.
+        transform: the affine transform from column and row to easting and northing, as six
+            numbers, row by row; None if the image is not georeferenced.
     """
 
     shape: tuple[int, int]
@@ -54,28 +55,28 @@ class Raster:
 
         Args:
             path: the file.
-            name: what the error calls it.
+            name: the name of the file in messages.
 
         Raises:
-            ProductError: it is no such file.
+            ProductError: it is not such a file.
         """
-        with opening(path, name) as image:
-            placed = image.crs is not None
+        with open_image(path, name) as image:
+            georeferenced = image.crs is not None
             return cls(
                 shape=(image.height, image.width),
                 data_type=image.dtypes[0],
-                epsg=image.crs.to_epsg() if placed else None,
-                transform=tuple(image.transform)[:6] if placed else None,
+                epsg=image.crs.to_epsg() if georeferenced else None,
+                transform=tuple(image.transform)[:6] if georeferenced else None,
             )
 
     @property
-    def pixel(self) -> float | None:
-        """Width of a pixel in metres; None if it has no place."""
+    def pixel_size(self) -> float | None:
+        """Width of a pixel in metres; None if the image is not georeferenced."""
         return math.fabs(self.transform[0]) if self.transform else None
 
     @property
     def bbox(self) -> list[float] | None:
-        """West, south, east, north in metres; None if it has no place."""
+        """West, south, east and north in metres; None if the image is not georeferenced."""
         if self.transform is None:
             return None
         width, _, west, _, height, north = self.transform
@@ -83,15 +84,15 @@ class Raster:
 
 
 @contextmanager
-def opening(path: Path, name: str) -> Iterator[Any]:
-    """Open a JPEG 2000 file, by no other driver than that.
+def open_image(path: Path, name: str) -> Iterator[Any]:
+    """Open a JPEG 2000 file with GDAL's OpenJPEG driver and no other.
 
     Args:
         path: the file.
-        name: what the error calls it.
+        name: the name of the file in messages.
 
     Raises:
-        ProductError: it is no such file, or what is done with it inside the `with` fails.
+        ProductError: it is not such a file, or reading it inside of the `with` fails.
     """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -104,24 +105,21 @@ def opening(path: Path, name: str) -> Iterator[Any]:
                 yield image
     except (RasterioError, OSError, ValueError, struct.error) as error:
         raise ProductError(
-            f"expected {name} to be a JPEG 2000 image that can be read: {str(error)[:200]}"
+            f"expected {name} to be a readable JPEG 2000 image: {str(error)[:200]}"
         ) from error
 
 
 def _check_header(path: Path) -> None:
-    """Check that an image is no larger than a product's, before a library believes what it says.
-
-    Args:
-        path: the file.
+    """Check that an image is not larger than a product's, before a library allocates memory.
 
     Raises:
         ValueError: it is larger, or not in the JP2 format.
         OSError: it can't be read.
-        struct.error: it breaks off.
+        struct.error: it is truncated.
     """
     with path.open("rb") as file:
         if file.read(len(_SIGNATURE)) != _SIGNATURE:
-            raise ValueError("it has no signature of JP2")
+            raise ValueError("it has no JP2 signature")
         codestream, others = None, 0
         for kind, start, end in _read_boxes(file):
             if kind == b"jp2c" and codestream is None:
@@ -135,38 +133,38 @@ def _check_header(path: Path) -> None:
 
 
 def _read_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Iterate over type, begin and end of the contents of the boxes that follow (ISO 15444-1, I.4).
+    """Iterate over type, start and end of the contents of the boxes (ISO 15444-1, I.4).
 
-    A box of length 0 goes on to the end of the file, and what is no box is taken for such; one of
-    length 1 has 8 bytes for it.
+    A box of length 0 extends to the end of the file, as does anything that is not a valid box. A
+    box of length 1 has its length in the next 8 bytes.
     """
     position = file.tell()
-    whole = file.seek(0, os.SEEK_END)
-    while position < whole:
+    file_size = file.seek(0, os.SEEK_END)
+    while position < file_size:
         file.seek(position)
-        length, kind, long = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
-        begin = position + (_BOX.size if length == 1 else 8)
-        end = position + (long if length == 1 else length)
-        if not begin <= end <= whole:
-            begin, end = min(begin, whole), whole
-        yield kind, begin, end
+        length, kind, extended = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
+        start = position + (_BOX.size if length == 1 else 8)
+        end = position + (extended if length == 1 else length)
+        if not start <= end <= file_size:
+            start, end = min(start, file_size), file_size
+        yield kind, start, end
         position = end
 
 
 def _check_size(segment: bytes) -> None:
-    """Check the marker segment SIZ, which a codestream begins with (ISO 15444-1, A.5.1)."""
-    start, marker, _, _, *sides, components = _SIZE.unpack(segment)
-    if (start, marker) != (0xFF4F, 0xFF51):
-        raise ValueError("its codestream begins with no size")
+    """Check the marker segment SIZ, with which a codestream starts (ISO 15444-1, A.5.1)."""
+    soc, siz, _, _, *sides, components = _SIZE.unpack(segment)
+    if (soc, siz) != (0xFF4F, 0xFF51):
+        raise ValueError("its codestream does not start with a size")
     right, bottom, _, _, width, height, left, top = sides
     blocks = -(-(right - left) // max(width, 1)) * -(-(bottom - top) // max(height, 1))
     if (
         max(right, bottom) > _MAX_PIXELS
-        or max(min(width, right), min(height, bottom)) > _MAX_BLOCK
+        or max(min(width, right), min(height, bottom)) > _MAX_BLOCK_PIXELS
         or blocks > _MAX_BLOCKS
         or components > _MAX_COMPONENTS
     ):
         raise ValueError(
-            f"it says that it has {right} x {bottom} pixels of {components} components in blocks "
+            f"its header announces {right} x {bottom} pixels of {components} components in blocks "
             f"of {width} x {height}"
         )

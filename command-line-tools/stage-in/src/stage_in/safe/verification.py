@@ -1,30 +1,31 @@
-"""The files of a product: written, and checked against what its manifest says of them."""
+"""The check that the files of a product are what its manifest says."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from stage_in.disk import remove, writing
 from stage_in.errors import OutputError, VerificationError
-from stage_in.safe import manifest
-from stage_in.safe.manifest import Entry
+from stage_in.safe.manifest import MANIFEST, Entry, read_manifest, select
 
-_PIECE = 256 * 1024  # bytes read at once
+_READ_SIZE = 256 * 1024  # bytes
 
 
-def receive(chunks: Iterable[bytes], destination: Path, entry: Entry, start: int = 0) -> None:
-    """Write the chunks of one file, and check the whole of it against what was announced.
+def write_verified(
+    chunks: Iterable[bytes], destination: Path, entry: Entry, start: int = 0
+) -> None:
+    """Write the chunks of one file, and compare the whole file with its entry in the manifest.
 
     Args:
-        chunks: the file's bytes, in order.
-        destination: where to write them.
+        chunks: the bytes of the file, in order.
+        destination: the file.
         entry: what the file must be.
-        start: how many bytes are at `destination` already, and stay.
+        start: how many bytes `destination` already has, which are kept.
 
     Raises:
-        VerificationError: size or digest is another.
-        OutputError: it can't be written.
+        VerificationError: the size or the digest differs.
+        OutputError: the file can't be written.
     """
     digest = hashlib.new(entry.algorithm) if entry.algorithm else None
     size = start
@@ -34,7 +35,7 @@ def receive(chunks: Iterable[bytes], destination: Path, entry: Entry, start: int
             destination.unlink(missing_ok=True)
         with destination.open("r+b" if start else "xb") as file:
             while digest is not None and file.tell() < start:
-                digest.update(file.read(min(_PIECE, start - file.tell())))
+                digest.update(file.read(min(_READ_SIZE, start - file.tell())))
             file.seek(start)
             for chunk in chunks:
                 size += len(chunk)
@@ -53,48 +54,52 @@ def receive(chunks: Iterable[bytes], destination: Path, entry: Entry, start: int
         )
 
 
-def check_files(safe: Path, bands: Collection[str] | None = None) -> None:
-    """Check that a SAFE folder has each file that its manifest lists, as listed.
+def check_safe_folder(safe: Path, bands: Collection[str] | None = None) -> None:
+    """Check that a SAFE folder has the files that its manifest lists, with the right content.
 
     Args:
         safe: the SAFE folder.
-        bands: check what comes with these alone; None for the whole.
+        bands: check only the files that belong to these bands or to no band; None for all files.
 
     Raises:
-        OutputError: one is missing or differs.
+        OutputError: a file is missing or differs.
     """
     try:
-        entries = manifest.read((safe / manifest.NAME).read_bytes())
+        entries = read_manifest((safe / MANIFEST).read_bytes())
         if bands is not None:
-            entries = manifest.select(entries, bands)
-        wrong = [path for path, entry in entries.items() if not _is_right(safe / path, entry)]
+            entries = select(entries, bands)
+        wrong = [path for path, entry in entries.items() if not _matches(safe / path, entry)]
     except (OSError, VerificationError) as error:
-        raise OutputError(f"expected a whole product in {safe}: {error}") from error
+        raise OutputError(f"expected a complete product in {safe}: {error}") from error
     if wrong:
         raise OutputError(
-            f"expected a whole product in {safe}, found {len(wrong)} files missing or changed, "
-            f"{wrong[0]} first: move the folder away, or choose another --output-dir"
+            f"expected a complete product in {safe}, found {len(wrong)} files missing or changed, "
+            f"the first of them {wrong[0]}. Move the folder away, or choose another --output-dir"
         )
 
 
-def keep_verified(safe: Path, entries: dict[str, Entry]) -> set[str]:
-    """Remove what an earlier run has left but the files that are right, and return these."""
+def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:
+    """Remove what an earlier run has left, except the files that pass verification.
+
+    Returns:
+        The paths of the files that stay.
+    """
     kept = set()
     with writing(safe):
         for path in sorted(safe.rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink():
-                with suppress(OSError):  # there is something in it
+                with suppress(OSError):  # the folder is not empty
                     path.rmdir()
                 continue
             name = path.relative_to(safe).as_posix()
-            if name in entries and _is_right(path, entries[name]):
+            if name in entries and _matches(path, entries[name]):
                 kept.add(name)
             else:
                 remove(path)
     return kept
 
 
-def _is_right(path: Path, entry: Entry) -> bool:
+def _matches(path: Path, entry: Entry) -> bool:
     if path.is_symlink() or not path.is_file() or path.stat().st_size != entry.size:
         return False
     if entry.algorithm is None:

@@ -1,4 +1,4 @@
-"""The XML files of a product, read with care: what is in them was written by others."""
+"""The XML files of a product, parsed with bounds because others have written them."""
 
 import io
 import math
@@ -12,27 +12,35 @@ from defusedxml import DefusedXmlException
 
 from stage_in.errors import ProductError, VerificationError
 
-# Elements take up to forty times the memory of their tags. Those of products have up to 0.6 MB.
+# A parsed document takes up to forty times the memory of its text. Real ones have up to 1 MB.
 MAX_XML_SIZE = 4 * 1024 * 1024  # bytes
-_MAX_PROLOG_SIZE = 256 * 1024  # bytes in which the first element has begun
+_MAX_PROLOG_SIZE = 256 * 1024  # bytes before the first element
 
 _UNREADABLE = (ParseError, ValueError, LookupError, RecursionError)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
 
 
-def parse_xml(document: bytes, name: str) -> Element:
-    """Parse an XML document that must do without a document type declaration.
+def is_xml(path: str) -> bool:
+    """Tell whether a file of a product is an XML document that other software will parse.
 
-    No metadata of the platform has one, and with it come entities: files of this machine read into
-    the document, and memory exhausted by their expansion.
+    The pages in HTML/ do not count: they may have a document type declaration.
+    """
+    return path.endswith((".xml", ".gml", ".safe"))
+
+
+def parse_xml(document: bytes, name: str) -> Element:
+    """Parse an XML document that has no document type declaration.
+
+    The platform's metadata have none. A declaration could define entities that read local files or
+    exhaust the memory.
 
     Args:
-        document: the file's bytes.
-        name: the file's name, for the error.
+        document: the content of the file.
+        name: the name of the file, for the message.
 
     Raises:
-        VerificationError: it has one, is not well-formed, or larger than such documents are.
+        VerificationError: the document has a declaration, is not well-formed or is too large.
     """
     if len(document) > MAX_XML_SIZE:
         raise VerificationError(
@@ -41,72 +49,73 @@ def parse_xml(document: bytes, name: str) -> Element:
     try:
         root: Element = defusedxml.ElementTree.fromstring(document, forbid_dtd=True)
     except DefusedXmlException as error:
-        raise VerificationError(f"expected {name} without a DOCTYPE, found one: refused") from error
+        raise VerificationError(f"expected {name} without a DOCTYPE, found one") from error
     except _UNREADABLE as error:
         raise VerificationError(f"expected well-formed XML in {name}: {error}") from error
     return root
 
 
 def check_prolog(path: Path, name: str) -> None:
-    """Refuse a document type declaration in a file that others will parse.
+    """Check that a file which other software will parse has no document type declaration.
 
-    Reads up to the first element: after it, a declaration is not well-formed XML.
+    The file is read up to its first element: after that, a declaration is not well-formed.
 
     Args:
         path: the file.
-        name: what the error calls it.
+        name: the name of the file, for the message.
 
     Raises:
-        ProductError: it has one, or no XML begins there, after no more than a comment.
+        ProductError: it has a declaration, or no XML element begins near its start.
     """
     try:
         with path.open("rb") as file:
-            begin = io.BytesIO(file.read(_MAX_PROLOG_SIZE))
-        next(defusedxml.ElementTree.iterparse(begin, events=("start",), forbid_dtd=True))
+            prolog = io.BytesIO(file.read(_MAX_PROLOG_SIZE))
+        next(defusedxml.ElementTree.iterparse(prolog, events=("start",), forbid_dtd=True))
     except DefusedXmlException as error:
-        raise ProductError(f"expected {name} without a DOCTYPE, found one: refused") from error
+        raise ProductError(f"expected {name} without a DOCTYPE, found one") from error
     except (*_UNREADABLE, StopIteration, OSError) as error:
         raise ProductError(f"expected well-formed XML in {name}: {error}") from error
 
 
-def read_number(text: str | None, what: str) -> float:
+def parse_number(text: str | None, what: str) -> float:
     """Return a finite decimal number.
 
     Args:
-        text: the number, in XML's notation.
-        what: which it is, for the error.
+        text: the number, in the notation of XML.
+        what: what the number is, for the message.
 
     Raises:
-        ProductError: it is something else.
+        ProductError: the text is not a finite number.
     """
-    plain = (text or "").strip()
-    number = float(plain) if _NUMBER.fullmatch(plain) else math.nan
+    stripped = (text or "").strip()
+    number = float(stripped) if _NUMBER.fullmatch(stripped) else math.nan
     if not math.isfinite(number):
-        raise ProductError(f"expected a number as {what}, found {plain[:40]!r}")
+        raise ProductError(f"expected a number as {what}, found {stripped[:40]!r}")
     return number
 
 
 class XmlFile:
-    """One XML file of a product: what is asked of it is there, and once, or refused by name.
+    """One XML file of a product, whose elements are looked up by path.
 
-    Paths are those of ElementTree, `{*}` standing for whichever namespace the specification's
-    issue has.
+    An element that is needed must be there exactly once; otherwise an error names it. Paths are
+    those of ElementTree, with `{*}` for the namespace, which differs between the versions of the
+    specification.
 
     Attributes:
-        name: what errors call it.
+        name: the name of the file in messages.
     """
 
     def __init__(self, content: bytes, name: str, root: str) -> None:
-        """Parse it.
+        """Parse the file.
 
         Args:
-            content: the file's bytes.
-            name: what errors call it.
-            root: the local name that its root must have.
+            content: the bytes of the file.
+            name: the name of the file in messages.
+            root: the local name that its root element must have.
 
         Raises:
-            VerificationError: it is no XML that is taken.
-            ProductError: its root is another.
+            VerificationError: it is not acceptable XML.
+            ProductError: its root element is another.
         """
         self.name = name
         self._root = parse_xml(content, name)
@@ -115,22 +124,22 @@ class XmlFile:
             raise ProductError(f"expected {root} as the root of {name}, found {found[:80]}")
 
     def elements(self, path: str) -> list[Element]:
-        """Return all elements at a path, maybe none."""
+        """Return all elements at a path, possibly none."""
         return self._root.findall(path)
 
     def element(self, path: str) -> Element:
-        """Return the one element at a path.
+        """Return the only element at a path.
 
         Raises:
-            ProductError: there is none, or more than one: nobody knows which of them holds.
+            ProductError: there is none, or more than one.
         """
         found = self.elements(path)
         if len(found) != 1:
-            raise ProductError(f"expected {self.called(path)} once, found it {len(found)} times")
+            raise ProductError(f"expected {self.describe(path)} once, found it {len(found)} times")
         return found[0]
 
     def text(self, path: str, pattern: str = ".+") -> str:
-        """Return the text of the one element at a path, without the white space around it.
+        """Return the text of the only element at a path, without surrounding white space.
 
         Raises:
             ProductError: there is no such element, or its text does not match the pattern.
@@ -138,28 +147,28 @@ class XmlFile:
         text = (self.element(path).text or "").strip()
         if re.fullmatch(pattern, text, re.ASCII) is None:
             raise ProductError(
-                f"expected {self.called(path)} to be like {pattern}, found {text[:80]!r}"
+                f"expected {self.describe(path)} to match {pattern}, found {text[:80]!r}"
             )
         return text
 
     def expect(self, path: str, expected: str) -> None:
-        """Check the text of the one element at a path.
+        """Check the text of the only element at a path.
 
         Raises:
-            ProductError: it is another.
+            ProductError: the text is another.
         """
         found = self.text(path)
         if found != expected:
             raise ProductError(
-                f"expected {expected} as {self.called(path)}, found {found[:100]!r}: it is of "
-                "another product, or the file was changed"
+                f"expected {expected} as {self.describe(path)}, found {found[:100]!r}. The file "
+                "belongs to another product, or it was changed"
             )
 
     def time(self, path: str) -> str:
-        """Return a time as STAC has it (RFC 3339, in UTC).
+        """Return a time in UTC as STAC writes it (RFC 3339).
 
         Raises:
-            ProductError: it is none.
+            ProductError: the text is not a time.
         """
         text = self.text(path)
         try:
@@ -168,23 +177,23 @@ class XmlFile:
             valid = None
         if not valid:
             raise ProductError(
-                f"expected a time in UTC as {self.called(path)}, found {text[:40]!r}"
+                f"expected a time in UTC as {self.describe(path)}, found {text[:40]!r}"
             )
         return text
 
-    def number(self, path: str, least: float = -math.inf, most: float = math.inf) -> float:
-        """Return the one number at a path.
+    def number(self, path: str, minimum: float = -math.inf, maximum: float = math.inf) -> float:
+        """Return the only number at a path.
 
         Raises:
-            ProductError: it is none, or beyond the bounds.
+            ProductError: the text is not a number, or the number is out of range.
         """
-        number = read_number(self.text(path), self.called(path))
-        if not least <= number <= most:
+        number = parse_number(self.text(path), self.describe(path))
+        if not minimum <= number <= maximum:
             raise ProductError(
-                f"expected {least:g} to {most:g} as {self.called(path)}, found {number:g}"
+                f"expected {minimum:g} to {maximum:g} as {self.describe(path)}, found {number:g}"
             )
         return number
 
-    def called(self, path: str) -> str:
-        """Return what an error calls the element at a path."""
+    def describe(self, path: str) -> str:
+        """Return the name of the element at a path and of its file, for messages."""
         return f"{path.replace('{*}', '').removeprefix('.//')} in {self.name}"

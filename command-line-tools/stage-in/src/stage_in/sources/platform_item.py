@@ -1,4 +1,4 @@
-"""The STAC item of the platform, from a URL or a file."""
+"""The platform's STAC item, from a URL or a file."""
 
 import json
 import warnings
@@ -12,15 +12,15 @@ from stage_in.urls import redact
 if TYPE_CHECKING:
     import pystac
 
-# Lists in lists take up to 140 times the memory of their text. Items have 30 to 60 KB.
+# Nested lists take up to 140 times the memory of their text. Real items have 30 to 60 KB.
 MAX_ITEM_SIZE = 2 * 1024 * 1024  # bytes
 
 
 def fetch_item(url: str, client: Client) -> "pystac.Item":
-    """Read a STAC item from a URL, without showing the token to whoever serves it.
+    """Read a STAC item from a URL, without sending the token to its host.
 
     Raises:
-        StageInError: of the kind that the failure is.
+        StageInError: the kind depends on the failure.
     """
     with client.get(url) as body:
         content = body.read(MAX_ITEM_SIZE)
@@ -31,8 +31,8 @@ def load_item(path: Path) -> "pystac.Item":
     """Read a STAC item from a file.
 
     Raises:
-        NotFoundError: there is none.
-        ProductError: it is something else.
+        NotFoundError: there is no such file.
+        ProductError: the file is not a STAC item.
     """
     try:
         with path.open("rb") as file:
@@ -40,31 +40,31 @@ def load_item(path: Path) -> "pystac.Item":
     except FileNotFoundError as error:
         raise NotFoundError(f"expected a STAC item at {path}, found no such file") from error
     except (OSError, ValueError) as error:
-        raise ProductError(f"expected a STAC item that can be read: {error}") from error
+        raise ProductError(f"can't read the STAC item: {error}") from error
     if len(content) > MAX_ITEM_SIZE:
         raise ProductError(f"expected at most {MAX_ITEM_SIZE} bytes at {path}, found more")
     return parse_item(content, str(path))
 
 
 def parse_item(content: bytes, source: str) -> "pystac.Item":
-    """Read a STAC item from JSON.
+    """Parse a STAC item.
 
     Args:
         content: the JSON document, in UTF-8.
-        source: where it is from, for the error.
+        source: where it comes from, for the message.
 
     Raises:
-        VerificationError: it is no JSON: a page of HTML, or damaged, which may pass.
-        ProductError: it is no STAC item.
+        VerificationError: it is not JSON: a page of HTML, or damaged on the way.
+        ProductError: it is not a STAC item.
     """
     import pystac
 
     try:
         fields: Any = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        begin = content[:40].decode("ascii", "replace")
+        start = content[:40].decode("ascii", "replace")
         raise VerificationError(
-            f"expected a STAC item in JSON at {source}, found {begin!r}"
+            f"expected a STAC item in JSON at {source}, found {start!r}"
         ) from error
     if not isinstance(fields, dict) or fields.get("type") != "Feature":
         kind = fields.get("type", "no type") if isinstance(fields, dict) else type(fields).__name__
@@ -73,9 +73,9 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is deprecated, in its own words
+            warnings.simplefilter("ignore")  # pystac warns of items that call themselves deprecated
             item = pystac.Item.from_dict(fields, preserve_dict=False)
-    except Exception as error:  # whatever its shape, what others wrote is no bug of ours
+    except Exception as error:  # whatever pystac stumbles over, the item is wrong
         raise ProductError(
             f"expected a STAC item at {source}: {type(error).__name__} {str(error)[:200]}"
         ) from error

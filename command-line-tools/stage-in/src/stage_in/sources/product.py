@@ -1,4 +1,4 @@
-"""What an item is: the Level-1C product that it describes, and where its bytes are."""
+"""The Level-1C product that a STAC item describes, and where the platform offers it."""
 
 import re
 from collections.abc import Collection
@@ -6,20 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from stage_in.errors import ProductError
+from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.urls import get_origin, redact
 
 if TYPE_CHECKING:
     import pystac
 
-# The asset that holds the zipped product: of the new API, of the legacy API.
+# The key of the asset that holds the zipped product: in the new API, in the legacy API.
 PRODUCT_ASSET_KEYS = ("Product", "PRODUCT")
 
-# Compact naming convention, in force since 6 December 2016 (Sentinel-2 Products Specification
-# XmlFile, S2-PDGS-TAS-DI-PSD, "Product naming").
-_NAME = re.compile(
-    r"S2[A-D]_MSIL1C_\d{8}T\d{6}_N\d{4}_R\d{3}_T(?P<tile>\d{2}[C-HJ-NP-X][A-Z]{2})_\d{8}T\d{6}",
-    re.ASCII,
-)
 _PATH = re.compile(
     r"odata/v1/Products\("
     r"(?P<uuid>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\)/\$value",
@@ -31,77 +26,72 @@ _PATH = re.compile(
 class Product:
     """A Sentinel-2 Level-1C product in the download service.
 
-    All URLs are built from these three: nothing else that the item says is obeyed.
+    All URLs are built from these attributes: the item's other URLs are ignored.
 
     Attributes:
-        name: the SAFE folder's name, `S2…_MSIL1C_….SAFE`.
+        name: the product's name.
         uuid: the product's id in the OData API.
-        origin: `scheme://host[:port]` of the download service, one that is trusted.
+        origin: `scheme://host[:port]` of the download service, a trusted one.
     """
 
-    name: str
+    name: ProductName
     uuid: str
     origin: str
 
     @classmethod
     def from_item(cls, item: "pystac.Item", trusted: Collection[str]) -> Self:
-        """Recognise the product that a STAC item of the platform describes.
+        """Find the product that a STAC item of the platform describes.
 
         Items of the new API (`sentinel-2-l1c`, asset `Product`) and of the legacy API
-        (`SENTINEL-2`, asset `PRODUCT`, id with `.SAFE`) are read alike.
+        (`SENTINEL-2`, asset `PRODUCT`, id with `.SAFE`) are accepted.
 
         Args:
             item: the platform's item.
-            trusted: origins that may be asked for the product.
+            trusted: origins from which products may be downloaded.
 
         Raises:
-            ProductError: it is not a Level-1C product, or lies where nobody is trusted.
+            ProductError: the item does not describe a Level-1C product at a trusted origin.
         """
-        name = item.id.removesuffix(".SAFE")
-        if _NAME.fullmatch(name) is None:
+        try:
+            name = ProductName.parse(item.id)
+        except ProductError as error:
             raise ProductError(
-                "expected an item of a Sentinel-2 Level-1C product, with an id like "
-                f"S2A_MSIL1C_20230216T044851_N0509_R076_T46UEU_20230216T063628; {_describe(item)}"
-            )
+                "expected an item of a Sentinel-2 Level-1C product, with an id such as "
+                f"{EXAMPLE}, {_describe(item)}"
+            ) from error
         key = next((key for key in PRODUCT_ASSET_KEYS if key in item.assets), PRODUCT_ASSET_KEYS[0])
         href = get_asset_href(item, key)
         origin = get_origin(href)
         if origin not in trusted:
             raise ProductError(
                 f"expected asset {key!r} of item {item.id} at a trusted host, found "
-                f"{redact(origin)}: if it is a mirror that may see your token, name it in "
+                f"{redact(origin)}. If it is a mirror that may receive your token, name it in "
                 "CDSE_TRUSTED_HOSTS"
             )
-        path = href.partition("://")[2].partition("/")[2]
-        match = _PATH.fullmatch(path)
+        match = _PATH.fullmatch(href.partition("://")[2].partition("/")[2])
         if match is None:
             raise ProductError(
                 f"expected asset {key!r} of item {item.id} at …/odata/v1/Products(<uuid>)/$value, "
                 f"found {redact(href)}"
             )
-        return cls(f"{name}.SAFE", match["uuid"].lower(), origin)
+        return cls(name, match["uuid"].lower(), origin)
 
     @property
     def id(self) -> str:
-        """The name without `.SAFE`: the id of the staged item."""
-        return self.name.removesuffix(".SAFE")
-
-    @property
-    def tile(self) -> str:
-        """The MGRS tile, such as `46UEU`."""
-        return self.id.split("_")[5].removeprefix("T")
+        """The id of the staged item."""
+        return self.name.id
 
     @property
     def zip_url(self) -> str:
-        """Where the product comes as one zip."""
+        """The URL of the zipped product."""
         return f"{self.origin}/odata/v1/Products({self.uuid})/$value"
 
 
 def get_asset_href(item: "pystac.Item", asset_key: str) -> str:
-    """Return an asset's href at the download service.
+    """Return the URL of an asset at the download service.
 
-    The catalogue redirects downloads to another host, at which clients drop the token; hence the
-    *host* label `catalogue` becomes `zipper`. Nothing else in the string is touched.
+    The catalogue redirects downloads to another host, and clients drop the token on the way.
+    Therefore the label `catalogue` of the *host* becomes `zipper`; nothing else is changed.
 
     Args:
         item: the platform's item.

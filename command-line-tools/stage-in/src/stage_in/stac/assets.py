@@ -1,7 +1,7 @@
-"""Which file of a product becomes which asset, besides those that a draft names.
+"""Which asset each file of a product becomes, unless stactools-sentinel2 has one for it.
 
-Only the 13 bands have the role `data`: what picks its input by that role gets them and nothing
-else. A role is never left out, as many take an asset without one for data.
+Only the 13 bands have the role `data`, so that consumers which select by that role get them and
+nothing else. Each asset has a role, because many consumers take one without a role for data.
 """
 
 import re
@@ -45,13 +45,13 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class FileAsset:
-    """What an asset says of a file.
+    """The asset of a file.
 
     Attributes:
-        key: of the asset.
-        title: for people.
-        roles: what it is there for.
-        media_type: what it is.
+        key: the key of the asset.
+        title: the title shown to people.
+        roles: the roles of the asset.
+        media_type: the media type of the file.
     """
 
     key: str
@@ -61,22 +61,14 @@ class FileAsset:
 
 
 def describe_file(path: str) -> FileAsset:
-    """Tell what a file of a product becomes.
+    """Return the asset of a file of a product.
 
     Args:
-        path: where it is below the SAFE folder.
+        path: relative to the SAFE folder.
     """
     key, title, roles = _describe(path)
     suffix = PurePosixPath(path).suffix.lower()
     return FileAsset(key, title, roles, _MEDIA_TYPES.get(suffix, "application/octet-stream"))
-
-
-def is_xml(path: str) -> bool:
-    """Tell whether a file is one of the XML documents that others will parse.
-
-    The pages in HTML/ are not: theirs is a declaration by right.
-    """
-    return path.endswith((".xml", ".gml", ".safe"))
 
 
 def _describe(path: str) -> tuple[str, str, tuple[str, ...]]:
@@ -96,5 +88,5 @@ def _describe(path: str) -> tuple[str, str, tuple[str, ...]]:
         return "preview", "True color preview", ("overview",)
     if path.startswith("HTML/"):
         return path, PurePosixPath(path).name, ("metadata", "presentation")
-    # A path is a key that no other file has, and none of the names above.
+    # The path is a key that no other file and none of the keys above has.
     return path, PurePosixPath(path).name, ("metadata",)

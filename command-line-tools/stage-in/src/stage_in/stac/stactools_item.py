@@ -1,4 +1,4 @@
-"""The draft of an item that stactools-sentinel2 makes, kept from what it does beside."""
+"""The item that stactools-sentinel2 makes, without its side effects on pystac and the process."""
 
 import sys
 import threading
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from stage_in.errors import ProductError
-from stage_in.sources.product import Product
+from stage_in.safe.name import ProductName
 
 if TYPE_CHECKING:
     import pystac
@@ -20,10 +20,10 @@ _loading = threading.Lock()
 
 
 def preload() -> None:
-    """Import the heavy libraries, which takes a second, while there is something to wait for.
+    """Import the heavy libraries, which takes a second, while the process waits for a server.
 
-    Importing stactools-sentinel2 replaces pystac's way to read by fsspec's, which takes a path
-    with `::` or `://` in it for something else, for the whole process: here it is put back.
+    Importing stactools-sentinel2 makes pystac read through fsspec in the whole process. That
+    misinterprets paths that contain `::` or `://`, so pystac's own way to read is restored.
     """
     with _loading:
         if "stactools.sentinel2.stac" not in sys.modules:
@@ -35,63 +35,63 @@ def preload() -> None:
             StacIO.set_default(before)
 
 
-def create_stactools_item(product: Product, documents: Mapping[str, bytes]) -> "pystac.Item":
+def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "pystac.Item":
     """Let stactools-sentinel2 make an item of a product's metadata.
 
-    Not to be called from two threads at once: pystac's way to read is global, and changed
-    meanwhile.
+    Two threads must not call this at once: it replaces pystac's global way to read meanwhile.
 
     Args:
-        product: which product it is.
-        documents: the metadata by path below the SAFE folder, checked.
+        name: the product's name.
+        metadata: the content of the metadata files by path below the SAFE folder, checked.
 
     Returns:
-        An item that shares nothing with any other; its asset hrefs begin with the product's name.
+        An item that shares nothing with any other. Its asset hrefs begin with the SAFE folder's
+        name.
 
     Raises:
-        ProductError: it can't.
+        ProductError: stactools-sentinel2 fails.
     """
-    with _reading_only({f"{product.name}/{path}": content for path, content in documents.items()}):
+    with _reading_only({f"{name.folder}/{path}": content for path, content in metadata.items()}):
         import pystac
         from stactools.sentinel2.stac import create_item
 
         try:
             with _warnings_logged():
-                # It looks for bands and resolutions in the whole href, so that a parent folder
-                # called B12 or tile_10m would change them: here the href has no parents.
-                made = create_item(product.name)
+                # It searches the whole href for bands and resolutions. So the href here has no
+                # parents, which might be called B12 or tile_10m.
+                made = create_item(name.folder)
         except ProductError:
             raise
-        except Exception as error:  # whatever it stumbles over, the metadata are not what it takes
+        except Exception as error:  # whatever it stumbles over, the metadata are wrong
             raise ProductError(
-                f"expected {', '.join(documents)} in {product.name} to make a STAC item: "
-                f"{type(error).__name__} {str(error)[:200]}"
+                f"stactools-sentinel2 can't make a STAC item of {', '.join(metadata)} in "
+                f"{name.folder}: {type(error).__name__} {str(error)[:200]}"
             ) from error
-    # Its bands, provider and licence are objects of the module, the same for all items.
+    # Its bands, provider and licence are module-level objects that all items share.
     return pystac.Item.from_dict(made.to_dict(include_self_link=False), preserve_dict=True)
 
 
 @contextmanager
 def _warnings_logged() -> Iterator[None]:
-    """Log what is warned of, but for what is no news.
+    """Log the warnings of the libraries, except those that users can't act on.
 
-    The platform's footprints are clockwise and turned round each time, and what libraries have
-    deprecated of each other is not the user's business.
+    The platform's footprints are clockwise, so each of them gets a warning. Deprecations concern
+    the libraries among themselves.
     """
     from antimeridian import FixWindingWarning
 
-    known = (FixWindingWarning, DeprecationWarning, PendingDeprecationWarning)
+    ignored = (FixWindingWarning, DeprecationWarning, PendingDeprecationWarning)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        if not issubclass(warning.category, known):
-            logger.warning("Of the metadata: {}", warning.message)
+        if not issubclass(warning.category, ignored):
+            logger.warning("Warning about the metadata: {}", warning.message)
 
 
 @contextmanager
 def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
-    """Let pystac read these documents by href and nothing else; restore how it read before."""
+    """Let pystac read these documents by href and nothing else; restore its own way afterwards."""
     preload()
     from pystac.stac_io import DefaultStacIO, StacIO
 
@@ -117,13 +117,12 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
 
 
 def _clear_xml_caches() -> None:
-    """Let go of the documents that were read.
+    """Clear XmlElement's method caches, which keep the parsed trees alive.
 
-    XmlElement's methods are cached for all elements together: the last hundred questions would
-    keep the trees of all documents that they were asked of.
+    Each cache is shared by all elements and holds the last hundred calls.
     """
     from stactools.core.io.xml import XmlElement
 
     for method in vars(XmlElement).values():
-        if forget := getattr(method, "cache_clear", None):
-            forget()
+        if clear := getattr(method, "cache_clear", None):
+            clear()

@@ -1,4 +1,4 @@
-"""The picture of a product."""
+"""The thumbnail of a product: a small true colour picture in PNG."""
 
 import warnings
 from collections.abc import Iterable
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Self
 from loguru import logger
 
 from stage_in.errors import ProductError
-from stage_in.safe.raster import opening
+from stage_in.safe.raster import open_image
 
 if TYPE_CHECKING:
     import numpy as np
 
-NAME = "thumbnail.png"
+THUMBNAIL = "thumbnail.png"
 MEDIA_TYPE = "image/png"
-SIZE = 343  # pixels of the longer side: those of the preview image of a whole tile
+SIZE = 343  # pixels of the longer side: the size of the preview image of a full tile
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Thumbnail:
     """A small picture in true colours, transparent where there are no data.
 
     Attributes:
-        content: a PNG in red, green, blue and alpha, of the same bytes for the same image.
+        content: a PNG with red, green, blue and alpha; the same image gives the same bytes.
         shape: rows and columns.
     """
 
@@ -33,40 +33,40 @@ class Thumbnail:
 
     @classmethod
     def make(cls, safe: Path, images: Iterable[str]) -> Self:
-        """Make it of the first of some true colour images that can be read.
+        """Make a thumbnail of the first true colour image that can be read.
 
         Args:
             safe: the SAFE folder.
-            images: their paths below it.
+            images: the paths of true colour images below it.
 
         Raises:
-            ProductError: none can.
+            ProductError: none of them can be read.
         """
         failures = []
         for path in images:
             try:
-                return cls._make_of(safe / path, path)
+                return cls._make_from(safe / path, path)
             except ProductError as error:
-                logger.warning("No thumbnail of this one: {}", error)
+                logger.warning("Can't make the thumbnail from this image: {}", error)
                 failures.append(str(error))
         raise ProductError(f"expected a true colour image: {'; '.join(failures)}")
 
     @classmethod
-    def _make_of(cls, source: Path, name: str) -> Self:
+    def _make_from(cls, source: Path, name: str) -> Self:
         import numpy as np
 
-        with opening(source, name) as image:
+        with open_image(source, name) as image:
             if image.count != 3 or set(image.dtypes) != {"uint8"}:
                 raise ProductError(
-                    f"expected red, green and blue of 8 bits in {name}, "
+                    f"expected red, green and blue with 8 bits in {name}, "
                     f"found {image.count} of {', '.join(sorted(set(image.dtypes)))}"
                 )
             scale = SIZE / max(image.shape)
             height, width = (max(round(side * scale), 1) for side in image.shape)
-            # From the level of the wavelet that comes nearest, which is smooth already; blocks
-            # where the image is smaller.
+            # GDAL reads the nearest resolution level, which is smooth already. An image that is
+            # smaller than the thumbnail is enlarged in blocks.
             colours = image.read(out_shape=(3, height, width))
-        # The specification keeps 0 in all three for "no data" (S2-PDGS-TAS-DI-PSD, TCI).
+        # In the specification, 0 in all three colours means "no data" (S2-PDGS-TAS-DI-PSD, TCI).
         opaque = np.where(colours.any(axis=0), 255, 0).astype("uint8")
         return cls(_encode(np.concatenate([colours, opaque[np.newaxis]])), (height, width))
 

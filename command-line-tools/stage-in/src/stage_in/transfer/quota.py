@@ -1,4 +1,4 @@
-"""What the platform grants a user, for all jobs together (CDSE documentation, Quotas)."""
+"""What the platform grants to one user, over all jobs (CDSE documentation, Quotas)."""
 
-CONNECTIONS = 4  # downloads at once
-RATE = 20e6  # bytes/s of each of them
+MAX_CONNECTIONS = 4  # parallel downloads
+RATE = 20e6  # bytes/s of one download

@@ -1,110 +1,129 @@
-"""How often and how long a failed try is made again."""
+"""Retries: how often a failed request is made again, and how long before."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from stage_in.errors import BusyError, StageInError, TemporaryError
-from stage_in.progress import Progress
-from stage_in.transfer.client import CONNECT_TIMEOUT, STALL_TIMEOUT
+from stage_in.transfer.arrivals import Arrivals
+from stage_in.transfer.client import CONNECT_TIMEOUT
+from stage_in.transfer.response import STALL_TIMEOUT
+from stage_in.transfer.workers import Workers
 
-MAX_FAILURES = 3  # of one thing, where the answer is wrong rather than late
-FIRST_WAIT = 1.0  # seconds
+MAX_FAILURES = 3  # of one request, if the answer is wrong rather than missing
+MIN_WAIT = 1.0  # seconds
 MAX_WAIT = 60.0  # seconds
 
 T = TypeVar("T")
 
 
 class Retries:
-    """Makes tries until one succeeds, the answer is wrong three times, or patience ends.
+    """Repeats a request until it succeeds, its answer is wrong three times, or patience ends.
 
-    Failures of the service or the network are not counted: they end when nothing new has arrived
-    for `patience` seconds. So a slow day costs time and not the product.
+    Temporary failures of the service or the network are not counted: they end the run when no new
+    data has arrived for `patience` seconds. So a slow day costs time and not the product.
     """
 
     def __init__(
         self,
-        progress: Progress,
+        arrivals: Arrivals,
         patience: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._progress = progress
+        self._arrivals = arrivals
         self._sleep = sleep
         self._patience = patience
-        self._backoff = wait_random_exponential(multiplier=FIRST_WAIT, max=MAX_WAIT)
+        self._backoff = wait_random_exponential(multiplier=MIN_WAIT, max=MAX_WAIT)
 
-    def __call__(self, attempt: Callable[[], T]) -> T:
-        """Return what `attempt` returns when it succeeds.
+    def __call__(self, request: Callable[[], T]) -> T:
+        """Return what `request` returns when it succeeds.
 
         Raises:
-            StageInError: as `attempt` raised it last; TemporaryError when patience ended.
+            StageInError: the last failure of `request`; TemporaryError when patience ends.
         """
         failures = 0
 
-        def give_up(state: RetryCallState) -> bool:
+        def should_stop(state: RetryCallState) -> bool:
             nonlocal failures
-            if isinstance(_error(state), TemporaryError):
-                return self._progress.idle >= self._patience
+            if isinstance(_get_error(state), TemporaryError):
+                return self._arrivals.silence >= self._patience
             failures += 1
             return failures >= MAX_FAILURES
 
         retrying = Retrying(
-            retry=retry_if_exception(_is_passing),
-            stop=give_up,
-            wait=self._wait,
+            retry=retry_if_exception(_is_retryable),
+            stop=should_stop,
+            wait=self._get_wait,
             sleep=self._sleep,
-            before_sleep=_report,
+            before_sleep=_log_failure,
             reraise=True,
         )
         try:
-            return retrying(attempt)
+            return retrying(request)
         except TemporaryError as error:
             raise TemporaryError(
-                f"nothing new arrived for {self._patience:g} s, last because of: {error}; run it "
-                "again to go on from what has arrived"
+                f"no new data arrived for {self._patience:g} s; the last failure was: {error}"
             ) from error
 
     def watch(self) -> None:
-        """Look from outside whether a try hangs in spite of all time-outs.
+        """Check from another thread that no request hangs in spite of all time-outs.
 
         Raises:
-            TemporaryError: patience has ended, and the last try should have by now.
+            TemporaryError: patience has ended, and the last request should have ended by now.
         """
-        idle = self._progress.idle
-        last_try = min(CONNECT_TIMEOUT, self._patience) + min(STALL_TIMEOUT, self._patience)
-        if idle >= self._patience + last_try:
+        silence = self._arrivals.silence
+        last_request = min(CONNECT_TIMEOUT, self._patience) + min(STALL_TIMEOUT, self._patience)
+        if silence >= self._patience + last_request:
             raise TemporaryError(
-                f"nothing new arrived for {idle:.0f} s, and the last request has not ended; run it "
-                "again to go on from what has arrived"
+                f"no new data arrived for {silence:.0f} s, and the last request has not ended"
             )
 
-    def _wait(self, state: RetryCallState) -> float:
-        """Wait as long as the server asks, otherwise longer with each try.
+    def _get_wait(self, state: RetryCallState) -> float:
+        """Return the seconds to wait: what the server asks for, or more with each attempt.
 
-        At most until patience ends: the last try is made then. A place for a connection is waited
-        for elsewhere, by all workers together.
+        The wait ends when patience does, for a last attempt. After a refusal for lack of download
+        slots the wait is 0 here, because all workers wait for a slot together.
         """
-        error = _error(state)
+        error = _get_error(state)
         if isinstance(error, BusyError):
             return 0.0
         retry_after = getattr(error, "retry_after", None)
         wait = self._backoff(state) if retry_after is None else retry_after
-        return max(min(wait, self._patience - self._progress.idle), 0.0)
+        return max(min(wait, self._patience - self._arrivals.silence), 0.0)
 
 
-def _error(state: RetryCallState) -> BaseException | None:
+def retry_until_answered(request: Callable[[], T], arrivals: Arrivals, patience: float) -> T:
+    """Make one request with retries, in a thread that is abandoned if it hangs.
+
+    Raises:
+        StageInError: as `Retries` raises it.
+    """
+    workers = Workers(1)
+    retries = Retries(arrivals, patience, workers.sleep)
+
+    def wait_for_answer() -> T:
+        with workers.waiting():
+            return request()
+
+    return workers.call(partial(retries, wait_for_answer), retries.watch)
+
+
+def _get_error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
 
 
-def _is_passing(error: BaseException) -> bool:
-    return isinstance(error, StageInError) and error.passing
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, StageInError) and error.retryable
 
 
-def _report(state: RetryCallState) -> None:
+def _log_failure(state: RetryCallState) -> None:
     wait = state.next_action.sleep if state.next_action else 0.0
-    error = _error(state)
+    error = _get_error(state)
     level = "DEBUG" if isinstance(error, BusyError) else "WARNING"
-    logger.log(level, "Try {}: {}; again in {:.0f} s", state.attempt_number, error, wait)
+    logger.log(
+        level, "Attempt {} failed, the next is in {:.0f} s: {}", state.attempt_number, wait, error
+    )

@@ -1,7 +1,7 @@
-"""Which secret may go to which host.
+"""Which secret may be sent to which host.
 
 The access token goes to the platform's own origins and to those that the user names in the
-environment, and to no other: an item, a redirect or a server's answer can't add one.
+environment. An item, a redirect or a server's answer can't add another.
 """
 
 import re
@@ -13,8 +13,7 @@ from typing import Self
 from stage_in.errors import ProductError, UsageError
 from stage_in.urls import get_origin, redact
 
-# The hosts of the OData API, by which products are listed and downloaded (CDSE documentation, APIs,
-# OData).
+# The hosts of the OData API, which lists and delivers products (CDSE documentation, APIs, OData).
 PLATFORM_ORIGINS = frozenset(
     {
         "https://catalogue.dataspace.copernicus.eu",
@@ -30,11 +29,11 @@ IDENTITY_URL = (
 
 @dataclass(frozen=True)
 class Trust:
-    """Who may see the secrets.
+    """Which hosts may receive the user's secrets.
 
     Attributes:
-        origins: `scheme://host[:port]` that may see the access token.
-        identity_url: the token endpoint, which may see password and refresh token.
+        origins: `scheme://host[:port]` that may receive the access token.
+        identity_url: the token endpoint, which may receive the password and the refresh token.
     """
 
     origins: frozenset[str] = PLATFORM_ORIGINS
@@ -42,27 +41,17 @@ class Trust:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read `CDSE_TRUSTED_HOSTS` and `CDSE_IDENTITY_URL`.
+        """Add the origins in `CDSE_TRUSTED_HOSTS` and the URL in `CDSE_IDENTITY_URL`.
+
+        The origins are separated by commas or white space. The URL replaces the platform's own
+        token endpoint.
 
         Raises:
-            UsageError: one of them is not an origin, or not a URL.
+            UsageError: a variable holds something else.
         """
-        return cls.from_settings(
-            environment.get("CDSE_TRUSTED_HOSTS", ""), environment.get("CDSE_IDENTITY_URL", "")
-        )
-
-    @classmethod
-    def from_settings(cls, trusted_hosts: str, identity_url: str) -> Self:
-        """Add what `CDSE_TRUSTED_HOSTS` and `CDSE_IDENTITY_URL` say to the platform's own.
-
-        Args:
-            trusted_hosts: origins, separated by commas or white space; may be empty.
-            identity_url: the whole URL of a token endpoint; may be empty.
-
-        Raises:
-            UsageError: one of them is not an origin, or not a URL.
-        """
-        named = {_exact_origin(origin) for origin in re.split(r"[,\s]+", trusted_hosts) if origin}
+        hosts = re.split(r"[,\s]+", environment.get("CDSE_TRUSTED_HOSTS", ""))
+        named = {_parse_origin(origin) for origin in hosts if origin}
+        identity_url = environment.get("CDSE_IDENTITY_URL", "")
         if identity_url:
             try:
                 get_origin(identity_url)
@@ -78,12 +67,12 @@ class Trust:
             return False
 
 
-def _exact_origin(named: str) -> str:
+def _parse_origin(text: str) -> str:
     with suppress(ProductError):
-        origin = get_origin(named)
-        if "/" not in named.partition("://")[2].removesuffix("/"):
+        origin = get_origin(text)
+        if "/" not in text.partition("://")[2].removesuffix("/"):
             return origin
     raise UsageError(
-        "CDSE_TRUSTED_HOSTS: expected origins such as https://mirror.example:8443, "
-        f"found {redact(named)!r}"
+        "expected origins such as https://mirror.example:8443 in CDSE_TRUSTED_HOSTS, "
+        f"found {redact(text)!r}"
     )

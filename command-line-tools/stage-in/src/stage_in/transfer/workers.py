@@ -1,4 +1,4 @@
-"""Tasks side by side, on threads that keep no process alive: the first failure stops them."""
+"""Worker threads: tasks run in parallel, and the first failure stops them all."""
 
 import heapq
 import threading
@@ -13,22 +13,22 @@ from stage_in.errors import TemporaryError
 
 T = TypeVar("T")
 
-LOOK_EVERY = 0.5  # seconds between two looks at whether everybody waits in vain
+WATCH_INTERVAL = 0.5  # seconds between two checks for requests that hang
 
 
 class Stopped(BaseException):
-    """A task was told to stop; not an Exception, as it is no failure of the task's."""
+    """A task was told to stop. Not an Exception, because the task has not failed."""
 
 
 class Workers:
-    """Runs tasks on a number of threads, heaviest first.
+    """Runs tasks on a number of threads, the heaviest first.
 
-    The threads are daemons: one that waits for a server keeps nobody from ending the process. When
-    `run` is over, none of them touches a file any more: a task says where it waits for others, and
-    only there it may be left behind; it learns so before it goes on.
+    The threads are daemons, so one that waits for a server does not keep the process alive. A task
+    marks where it waits for others; only there can it be abandoned, and it learns so before it
+    continues. Therefore no task touches a file once `run` has returned.
 
-    No time-out of a socket bounds what a server can do, which may send its header line by line, or
-    what a resolver of names does: so who waits is watched from outside.
+    A time-out of a socket can't bound everything: a server may send its header line by line, and a
+    name server may not answer. So `run` also watches tasks that wait.
     """
 
     def __init__(self, number: int) -> None:
@@ -42,7 +42,7 @@ class Workers:
         self._condition = threading.Condition()
 
     def add(self, task: Callable[[], None], weight: int = 0) -> None:
-        """Add a task; a task may add others."""
+        """Add a task. A task may add others."""
         with self._condition:
             heapq.heappush(self._tasks, (-weight, next(self._order), task))
             self._unfinished += 1
@@ -52,17 +52,17 @@ class Workers:
         """Run all tasks to their end.
 
         Args:
-            watch: called now and then while all of them wait; raises when that has become vain.
+            watch: called regularly while all tasks wait; it raises if they wait in vain.
 
         Raises:
-            TemporaryError: the system grants not a single thread.
-            BaseException: the first that a task has raised, or what interrupts the wait.
+            TemporaryError: the system does not allow a single thread.
+            BaseException: the first exception of a task, or one that interrupts the wait.
         """
         self._start()
         try:
             with self._condition:
                 while self._unfinished and self._failure is None:
-                    self._condition.wait(LOOK_EVERY)
+                    self._condition.wait(WATCH_INTERVAL)
                     if self._unfinished and not self._busy:
                         watch()
         finally:
@@ -74,7 +74,7 @@ class Workers:
             raise self._failure
 
     def call(self, task: Callable[[], T], watch: Callable[[], None] = lambda: None) -> T:
-        """Run one task, and return what it returns; otherwise like `run`."""
+        """Run one task and return its result; otherwise like `run`."""
         results: list[T] = []
         self.add(lambda: results.append(task()))
         self.run(watch)
@@ -82,45 +82,45 @@ class Workers:
         return result
 
     def stop(self) -> None:
-        """Let no task begin or go on."""
+        """Start no other task, and stop the running ones where they wait."""
         self._stopped.set()
         with self._condition:
             self._condition.notify_all()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Say that a task waits for others, and does nothing meanwhile.
+        """Mark a section in which a task only waits for others.
 
         Raises:
-            Stopped: it is not to go on.
+            Stopped: the task must not continue.
         """
         with self._condition:
             self._busy -= 1
             if self._stopped.is_set():
-                self._condition.notify_all()  # `run` waits for this alone, and then only
+                self._condition.notify_all()  # `run` is waiting for the last busy task
         try:
             yield
         finally:
             with self._condition:
                 self._busy += 1
             if self._stopped.is_set():
-                # Whatever else has gone wrong meanwhile: nobody may act on it any more.
+                # This replaces any other exception: nothing may react to that one any more.
                 raise Stopped from None
 
     def sleep(self, seconds: float) -> None:
         """Sleep within a task.
 
         Raises:
-            Stopped: it is not to go on.
+            Stopped: the task must not continue.
         """
         with self.waiting():
             self._stopped.wait(seconds)
 
-    def checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass chunks on for as long as the task may go on.
+    def stoppable(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Iterate over chunks that come from others, until the task must not continue.
 
         Raises:
-            Stopped: it is not to go on.
+            Stopped: the task must not continue.
         """
         iterator = iter(chunks)
         while True:
@@ -131,15 +131,15 @@ class Workers:
             yield chunk
 
     def _start(self) -> None:
-        """Start the threads, or as many as the system grants: one does it all, too."""
+        """Start the threads, or as many as the system allows: one is enough."""
         for number in range(self._number):
             try:
                 threading.Thread(target=self._work, name=f"worker-{number}", daemon=True).start()
             except RuntimeError as error:
-                found = f"expected threads, found that the system grants {number} of {self._number}"
+                found = f"the system allows {number} of {self._number} threads"
                 if number == 0:
-                    raise TemporaryError(f"{found}: raise the limit (ulimit -u)") from error
-                logger.warning("{}", found)
+                    raise TemporaryError(f"{found}. Raise the limit (ulimit -u)") from error
+                logger.warning("Fewer parallel downloads: {}", found)
                 return
 
     def _work(self) -> None:

@@ -1,0 +1,55 @@
+"""Paths that others have written, accepted only if they stay inside the SAFE folder."""
+
+import re
+import unicodedata
+from collections.abc import Collection
+from pathlib import PurePosixPath
+
+from stage_in.errors import VerificationError
+
+_MAX_PATH_LENGTH = 1000  # bytes; paths in products have about 150
+_MAX_NAME_LENGTH = 255  # bytes, the limit of common file systems
+
+
+def check_path(path: str, source: str) -> str:
+    """Return a path if it stays inside its folder on any system.
+
+    Other paths are refused and not repaired: a rewritten name would be a file that nobody listed.
+
+    Args:
+        path: relative, with forward slashes.
+        source: where the path comes from, for the message.
+
+    Raises:
+        VerificationError: the path is absolute or too long, or contains `..`, a backslash, a drive
+            letter, a control character or the like.
+    """
+    parts = path.split("/")
+    safe = path.isprintable() and not re.search(r'[\\:*?"<>|#%]', path)
+    safe = safe and len(path.encode()) <= _MAX_PATH_LENGTH
+    if not safe or any(
+        part in {"", ".", ".."} or part != part.strip() or len(part.encode()) > _MAX_NAME_LENGTH
+        for part in parts
+    ):
+        raise VerificationError(f"expected a plain relative path in {source}, found {path[:200]!r}")
+    return str(PurePosixPath(path))
+
+
+def check_distinct(paths: Collection[str]) -> None:
+    """Check that no two paths are one file where the file system ignores case or Unicode forms.
+
+    Raises:
+        VerificationError: two paths differ in that only, or a file is also a folder of another.
+    """
+    seen: dict[str, str] = {}
+    for path in paths:
+        key = unicodedata.normalize("NFC", path).casefold()
+        if key in seen:
+            raise VerificationError(f"expected distinct paths, found {seen[key]!r} and {path!r}")
+        seen[key] = path
+    for key, path in seen.items():
+        for parent in PurePosixPath(key).parents:
+            if str(parent) in seen:
+                raise VerificationError(
+                    f"expected files, found that {seen[str(parent)]!r} is also a folder of {path!r}"
+                )

@@ -1,0 +1,190 @@
+"""The download of a product's files from one source: each file's way from HTTP to disk."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from loguru import logger
+
+from stage_in.disk import check_disk_space, writing
+from stage_in.errors import VerificationError
+from stage_in.safe.bands import is_complete
+from stage_in.safe.folder import SafeFolder
+from stage_in.safe.manifest import (
+    MANIFEST,
+    MAX_PRODUCT_SIZE,
+    Entry,
+    check_size,
+    get_folders,
+    read_manifest,
+    select,
+)
+from stage_in.safe.name import ProductName
+from stage_in.safe.paths import check_distinct
+from stage_in.safe.verification import keep_verified, write_verified
+from stage_in.safe.xml import MAX_XML_SIZE
+from stage_in.settings import Settings
+from stage_in.sources.source import Source
+from stage_in.transfer.arrivals import Arrivals, megabytes
+from stage_in.transfer.retries import Retries, retry_until_answered
+from stage_in.transfer.workers import Workers
+
+
+class Download:
+    """Downloads the files of one product into a SAFE folder.
+
+    Files that an earlier run has left stay where they pass verification, and are removed where
+    they do not. The others are downloaded in parallel, the largest first; each is hashed while it
+    is written. A file that fails verification is downloaded again, up to three times.
+    """
+
+    def __init__(
+        self, source: Source, name: ProductName, safe: Path, settings: Settings, arrivals: Arrivals
+    ) -> None:
+        """Prepare a download; nothing is requested yet.
+
+        Args:
+            source: delivers the files.
+            name: the product's name.
+            safe: the SAFE folder to write.
+            settings: what the user chose.
+            arrivals: counts the bytes.
+        """
+        self._source = source
+        self._name = name
+        self._safe = safe
+        self._settings = settings
+        self._arrivals = arrivals
+        self._workers = Workers(source.connections + 1)  # one more for the list of files
+        self._retries = Retries(arrivals, settings.patience, self._workers.sleep)
+
+    def run(self) -> SafeFolder:
+        """Download all files that the user wants.
+
+        Raises:
+            VerificationError: a file or the manifest has failed verification three times.
+            NotFoundError, RefusedError: the source has refused three times to deliver a file.
+            SourceError: another source should be tried.
+            TemporaryError: patience has ended.
+            CredentialsError: there is no token that can be used.
+            OutputError: the disk is full or can't be written.
+        """
+        document, entries = retry_until_answered(
+            self._read_manifest, self._arrivals, self._settings.patience
+        )
+        wanted = self._select(entries)
+        kept = keep_verified(self._safe, wanted)
+        if kept:
+            logger.info("Resuming: {} of {} files have arrived already", len(kept), len(wanted))
+        missing = [entry for path, entry in wanted.items() if path not in kept]
+        self._prepare_folder(document, wanted, missing)
+
+        unlisted: dict[str, Entry] = {}
+
+        def add_unlisted() -> None:
+            unlisted.update(self._find_unlisted(wanted))
+            self._add_tasks(unlisted.values())
+
+        self._source.expect(missing, sum(entry.size for entry in entries.values()))
+        self._workers.add(add_unlisted, MAX_PRODUCT_SIZE)  # first
+        self._add_tasks(missing)
+        self._arrivals.restart_silence()
+        self._workers.run(self._retries.watch)
+        self._log_summary(wanted, unlisted)
+        return SafeFolder(
+            self._safe,
+            self._name,
+            entries,
+            partial=not is_complete(self._settings.bands),
+            verified=self._settings.verify,
+        )
+
+    def _read_manifest(self) -> tuple[bytes, dict[str, Entry]]:
+        """Return the manifest and the files that it lists."""
+        with self._source.open(MANIFEST) as chunks:
+            document = b""
+            for chunk in chunks:
+                document += chunk
+                if len(document) > MAX_XML_SIZE:
+                    raise VerificationError(
+                        f"expected at most {MAX_XML_SIZE} bytes of {MANIFEST}, found more"
+                    )
+            return document, read_manifest(document)
+
+    def _select(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        bands = self._settings.bands
+        return dict(entries) if bands is None else select(entries, bands)
+
+    def _prepare_folder(
+        self, document: bytes, wanted: Mapping[str, Entry], missing: list[Entry]
+    ) -> None:
+        """Create the SAFE folder with its subfolders and the manifest."""
+        check_disk_space(self._safe, len(document) + sum(entry.size for entry in missing))
+        with writing(self._safe):
+            for folder in get_folders(wanted):
+                (self._safe / folder).mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha3_256(document).hexdigest()
+        entry = Entry(MANIFEST, len(document), "sha3_256", digest)
+        write_verified([document], self._safe / MANIFEST, entry)
+
+    def _add_tasks(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._workers.add(partial(self._download, entry), entry.size)
+
+    def _download(self, entry: Entry) -> None:
+        """Download one file, with retries."""
+        if not self._settings.verify:
+            entry = replace(entry, algorithm=None)
+        self._retries(partial(self._try_download, entry))
+        logger.debug("Verified {}", entry.path)
+
+    def _try_download(self, entry: Entry) -> None:
+        """Make one attempt. What has arrived over a broken connection stays for the next one."""
+        destination = self._safe / entry.path
+        arrived = destination.stat().st_size if destination.exists() else 0
+        # Without a digest, nothing would tell that two halves come from different files.
+        start = arrived if entry.algorithm and arrived < entry.size else 0
+        try:
+            with ExitStack() as stack:
+                with self._workers.waiting():
+                    chunks = stack.enter_context(self._source.open(entry.path, start))
+                stoppable = self._workers.stoppable(chunks)
+                write_verified(stoppable, destination, entry, chunks.start)
+        except VerificationError:
+            destination.unlink(missing_ok=True)
+            raise
+
+    def _find_unlisted(self, wanted: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Return the files that the product has and its manifest does not list, such as pictures.
+
+        Their sizes are known, but no digests.
+        """
+
+        def list_files() -> dict[str, int]:
+            with self._workers.waiting():
+                return self._source.list_files()
+
+        unlisted = self._select(
+            {
+                path: Entry(path, size)
+                for path, size in self._retries(list_files).items()
+                if path not in wanted and path != MANIFEST
+            }
+        )
+        check_distinct([*wanted, *unlisted, MANIFEST])
+        check_size([*wanted.values(), *unlisted.values()])
+        return unlisted
+
+    def _log_summary(self, wanted: Mapping[str, Entry], unlisted: Mapping[str, Entry]) -> None:
+        files = {**wanted, **unlisted}
+        with_digest = len(wanted) if self._settings.verify else 0
+        logger.info(
+            "Verified {} files, {}: {} by the digests of manifest.safe, {} by size",
+            len(files),
+            megabytes(sum(entry.size for entry in files.values())),
+            with_digest,
+            len(files) - with_digest,
+        )

@@ -1,0 +1,53 @@
+"""What a source must implement: it lists the files of one product and opens each of them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from stage_in.safe.manifest import Entry
+
+
+class Chunks(Protocol):
+    """The bytes of a file from `start` on."""
+
+    @property
+    def start(self) -> int:
+        """How many bytes of the file come before."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over the bytes, in order."""
+
+
+class Source(Protocol):
+    """Delivers the files of one product.
+
+    All paths are relative to the SAFE folder. Every method raises a StageInError, whose kind
+    depends on the failure: a SourceError means that another source should be tried.
+
+    Attributes:
+        connections: how many files to open in parallel.
+    """
+
+    connections: int
+
+    def expect(self, entries: Iterable[Entry], product_size: int) -> None:
+        """Prepare for the download.
+
+        Args:
+            entries: the files that will be opened.
+            product_size: bytes of the whole product.
+        """
+
+    def list_files(self) -> dict[str, int]:
+        """Return the size in bytes of each file, by its path."""
+
+    def open(self, path: str, start: int = 0) -> AbstractContextManager[Chunks]:
+        """Open one file as chunks.
+
+        An exception raised inside of the `with` passes through here, so a source that keeps data
+        between files learns that these were wrong.
+
+        Args:
+            path: the file.
+            start: how many bytes have arrived already. The chunks may begin at 0 all the same.
+        """

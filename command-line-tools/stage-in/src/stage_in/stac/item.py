@@ -1,0 +1,255 @@
+"""The STAC item of a staged product.
+
+stactools-sentinel2 makes the first version of the item. Each function here that begins with `_set`
+or `_add` corrects or completes one aspect of it. docs/item.md defines the result.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from stage_in.disk import writing
+from stage_in.safe.bands import TRUE_COLOR
+from stage_in.safe.folder import SafeFolder
+from stage_in.safe.metadata import ProductMetadata
+from stage_in.safe.name import ProductName
+from stage_in.safe.radiometry import Radiometry
+from stage_in.safe.xml import XmlFile
+from stage_in.stac import thumbnail
+from stage_in.stac.assets import describe_file
+from stage_in.stac.projection import set_projection
+from stage_in.stac.stactools_item import create_stactools_item
+
+if TYPE_CHECKING:
+    import pystac
+
+_EXTENSIONS = {
+    "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "scientific": "https://stac-extensions.github.io/scientific/v1.0.0/schema.json",
+}
+
+# Multihash: the code of the algorithm as a varint, the length of the digest, the digest
+# (multiformats/multicodec, table.csv).
+_MULTIHASH_PREFIX = {"md5": "d50110", "sha3_256": "1620"}
+_OWN_ALGORITHM = "sha3_256"
+
+_MIN_GSD = 10  # metres: the ground sampling distance of four bands
+_SOFTWARE = ("stage-in", "stactools-sentinel2")
+
+
+def create_item(folder: SafeFolder) -> "pystac.Item":
+    """Make the STAC item of a product, and its thumbnail beside the SAFE folder.
+
+    All asset hrefs are relative to the folder that holds the SAFE folder.
+
+    Raises:
+        ProductError: a file is missing or is not what it should be; or the metadata lack what an
+            item needs, contradict each other, or belong to another product.
+        OutputError: the thumbnail can't be written.
+    """
+    present = folder.list_present()
+    documents = folder.read_metadata()
+    _, product_path, granule_path = documents
+    metadata = ProductMetadata.read(
+        folder.name,
+        XmlFile(documents[product_path], product_path, "Level-1C_User_Product"),
+        XmlFile(documents[granule_path], granule_path, "Level-1C_Tile_ID"),
+        folder.entries,
+    )
+    item = create_stactools_item(folder.name, documents)
+    _set_identity(item, folder.name)
+    _set_properties(item, metadata)
+    _set_processing(item, metadata)
+    _set_licence(item)
+    _set_citation(item, metadata)
+    _set_completeness(item, folder)
+    _set_assets(item, folder.name, present)
+    set_projection(item, folder, metadata)
+    _set_radiometry(item, metadata.radiometry)
+    _set_bands(item)
+    _add_file_facts(item, folder)
+    _add_thumbnail(item, folder, metadata.images, present)
+    return item
+
+
+def _set_identity(item: "pystac.Item", name: ProductName) -> None:
+    """Set the id. That of stactools-sentinel2 is the same for a product and its reprocessing."""
+    item.id = name.id
+    item.common_metadata.title = name.folder
+
+
+def _set_properties(item: "pystac.Item", metadata: ProductMetadata) -> None:
+    """Set what stactools-sentinel2 takes from the clock, leaves out or averages wrongly.
+
+    `datetime` stays the start of the datatake, as in the platform's own items.
+    """
+    properties = item.properties
+    properties["created"] = metadata.generation_time
+    properties["gsd"] = _MIN_GSD
+    properties["stage-in:sensing_time"] = metadata.sensing_time
+    if metadata.snow_cover is not None:
+        properties["eo:snow_cover"] = metadata.snow_cover
+    angles = ("view:azimuth", "view:incidence_angle")
+    for key in angles:
+        properties.pop(key, None)
+    if metadata.viewing_angles is not None:
+        properties |= dict(zip(angles, metadata.viewing_angles, strict=True))
+
+
+def _set_processing(item: "pystac.Item", metadata: ProductMetadata) -> None:
+    """Add how the product was made (stactools-sentinel2 issue 178)."""
+    item.properties |= {
+        "processing:level": "L1C",
+        "processing:version": metadata.baseline,
+        "processing:facility": metadata.centre,
+        "processing:datetime": metadata.generation_time,
+        "processing:software": dict(_list_versions(_SOFTWARE)),
+    }
+    item.stac_extensions.append(_EXTENSIONS["processing"])
+
+
+def _list_versions(names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for name in names:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:  # the sources are run without being installed
+            yield name, "unknown"
+
+
+def _set_licence(item: "pystac.Item") -> None:
+    """Describe the licence link. STAC 1.1 writes `other` for a licence without SPDX identifier."""
+    item.properties["license"] = "other"
+    for link in item.get_links("license"):
+        link.media_type = "application/pdf"
+        link.title = "Legal notice on the use of Copernicus Sentinel data"
+
+
+def _set_citation(item: "pystac.Item", metadata: ProductMetadata) -> None:
+    """Add the DOI of the collection."""
+    import pystac
+
+    if metadata.doi is None:
+        return
+    item.properties["sci:doi"] = metadata.doi
+    item.stac_extensions.append(_EXTENSIONS["scientific"])
+    item.add_link(pystac.Link("cite-as", f"https://doi.org/{metadata.doi}"))
+
+
+def _set_completeness(item: "pystac.Item", folder: SafeFolder) -> None:
+    """Record that files were left out or not verified; nothing if the product is complete."""
+    if folder.partial:
+        item.properties["stage-in:partial"] = True
+    if not folder.verified:
+        item.properties["stage-in:verified"] = False
+
+
+def _set_assets(item: "pystac.Item", name: ProductName, present: list[str]) -> None:
+    """Have one asset for each file that is present, and no other.
+
+    stactools-sentinel2 has no masks, no quality reports and no auxiliary data, but has images and
+    INSPIRE.xml even if they are missing.
+    """
+    import pystac
+
+    made = {}
+    for key, asset in item.assets.items():
+        # The href is None for a file that manifest.safe does not list.
+        path = str(asset.href or "").removeprefix(f"{name.folder}/")
+        made[path] = key, asset
+    item.assets = {}
+    # The bands come first, in the order of stactools-sentinel2.
+    for path in dict.fromkeys([path for path in made if path in present] + present):
+        file = describe_file(path)
+        key, asset = made.get(path) or (file.key, pystac.Asset(path, roles=[*file.roles]))
+        asset.href = f"./{name.folder}/{path}"
+        asset.title = asset.title or file.title
+        asset.media_type = asset.media_type or file.media_type
+        item.add_asset(path if key in item.assets else key, asset)
+
+
+def _set_radiometry(item: "pystac.Item", radiometry: Radiometry) -> None:
+    """Set scale and offset to the product's own (stactools-sentinel2 issue 44).
+
+    stactools-sentinel2 guesses them from the baseline in TILE_ID.
+    """
+    for asset in item.assets.values():
+        if "data" not in (asset.roles or []):
+            continue
+        (band,) = asset.extra_fields["eo:bands"]
+        (values,) = asset.extra_fields["raster:bands"]
+        values["scale"] = radiometry.scale
+        values["offset"] = radiometry.offset(band["name"])
+        values["nodata"] = radiometry.nodata
+
+
+def _set_bands(item: "pystac.Item") -> None:
+    """Add STAC 1.1's `bands` beside `eo:bands` and `raster:bands`."""
+    for asset in item.assets.values():
+        fields = asset.extra_fields
+        if "eo:bands" not in fields:
+            continue
+        values: list[dict[str, Any]] = fields.get("raster:bands") or [{}] * len(fields["eo:bands"])
+        fields["bands"] = [
+            _merge_band(*pair) for pair in zip(fields["eo:bands"], values, strict=True)
+        ]
+
+
+def _merge_band(spectral: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    common = {"name", "description", "data_type", "nodata", "unit", "statistics"}
+    return {
+        name if name in common else f"{prefix}:{name}": value
+        for prefix, fields in (("eo", spectral), ("raster", values))
+        for name, value in fields.items()
+    }
+
+
+def _add_file_facts(item: "pystac.Item", folder: SafeFolder) -> None:
+    """Add the size of each file, and its digest if that was verified.
+
+    manifest.safe, which no manifest lists, gets a digest of its own.
+    """
+    item.stac_extensions.append(_EXTENSIONS["file"])
+    for asset in item.assets.values():
+        path = asset.href.removeprefix(f"./{folder.path.name}/")
+        entry = folder.entries.get(path)
+        if entry is None:
+            _set_file_facts(asset, folder.read(path))
+            continue
+        asset.extra_fields["file:size"] = entry.size
+        if folder.verified and entry.algorithm and entry.digest:
+            prefix = _MULTIHASH_PREFIX[entry.algorithm]
+            asset.extra_fields["file:checksum"] = f"{prefix}{entry.digest}"
+
+
+def _set_file_facts(asset: "pystac.Asset", content: bytes) -> None:
+    digest = hashlib.new(_OWN_ALGORITHM, content).hexdigest()
+    asset.extra_fields["file:size"] = len(content)
+    asset.extra_fields["file:checksum"] = f"{_MULTIHASH_PREFIX[_OWN_ALGORITHM]}{digest}"
+
+
+def _add_thumbnail(
+    item: "pystac.Item", folder: SafeFolder, images: Mapping[str, str], present: list[str]
+) -> None:
+    """Write the thumbnail beside the SAFE folder; none if a partial product has no image for it."""
+    import pystac
+
+    previews = [path for path in present if describe_file(path).key == "preview"]
+    sources = [path for path in (*previews, images[TRUE_COLOR]) if path in present]
+    if not sources:
+        return
+    picture = thumbnail.Thumbnail.make(folder.path, sources)
+    path = folder.path.parent / thumbnail.THUMBNAIL
+    with writing(path):
+        path.write_bytes(picture.content)
+    asset = pystac.Asset(
+        f"./{thumbnail.THUMBNAIL}",
+        "Thumbnail",
+        media_type=thumbnail.MEDIA_TYPE,
+        roles=["thumbnail"],
+    )
+    # The PNG is not georeferenced, although the item has a `proj:code`.
+    asset.extra_fields |= {"proj:code": None, "proj:shape": list(picture.shape)}
+    _set_file_facts(asset, picture.content)
+    item.add_asset("thumbnail", asset)

@@ -1,0 +1,140 @@
+"""The body of one HTTP response, and the failures on the way to it."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import requests
+import urllib3
+
+from stage_in.errors import TemporaryError, VerificationError
+from stage_in.urls import redact
+
+CHUNK_SIZE = 256 * 1024  # bytes; larger chunks are not faster
+STALL_TIMEOUT = 60.0  # seconds without a byte after which a connection is closed
+MIN_RATE = 1000.0  # bytes/s over that time, below which it is closed as well
+
+# Called with a URL and the position, in bytes, up to which its file has arrived.
+OnBytes = Callable[[str, int], None]
+
+
+class ResponseBody:
+    """The body of a response, as an iterator of chunks of at most 256 KiB.
+
+    Each chunk is what has arrived so far. Waiting for full chunks would hang on a server that
+    sends a byte now and then, because every byte restarts the socket's time-out.
+
+    Attributes:
+        start: how many bytes of the file come before the body.
+        length: bytes announced by Content-Length; None if it is missing or the body is compressed.
+        media_type: the Content-Type, or "".
+    """
+
+    def __init__(
+        self,
+        response: requests.Response,
+        url: str,
+        start: int = 0,
+        on_bytes: OnBytes = lambda url, position: None,
+        stall_timeout: float = STALL_TIMEOUT,
+    ) -> None:
+        self._response = response
+        self._url = url
+        self._on_bytes = on_bytes
+        self._stall_timeout = stall_timeout
+        self.start = start
+        length = response.headers.get("Content-Length", "")
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        known = encoding == "identity" and re.fullmatch("[0-9]{1,18}", length)
+        self.length = int(length) if known else None
+        self.media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def __iter__(self) -> Iterator[bytes]:
+        position = marked = self.start
+        since = time.monotonic()
+        with translated_errors(self._url):
+            while chunk := self._response.raw.read1(CHUNK_SIZE, decode_content=True):
+                position += len(chunk)
+                self._on_bytes(self._url, position)
+                yield chunk
+                now = time.monotonic()
+                if now - since >= self._stall_timeout:
+                    if position - marked < MIN_RATE * self._stall_timeout:
+                        raise TemporaryError(
+                            f"only {position - marked} bytes came from {redact(self._url)} in "
+                            f"{now - since:.0f} s"
+                        )
+                    marked, since = position, now
+
+    def read(self, limit: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            VerificationError: it has more than `limit` bytes, or can't be decoded.
+            TemporaryError: the connection breaks or stalls.
+        """
+        content = bytearray()
+        for chunk in self:
+            content += chunk
+            if len(content) > limit:
+                raise VerificationError(
+                    f"expected at most {limit} bytes from {redact(self._url)}, found more"
+                )
+        return bytes(content)
+
+
+@contextmanager
+def translated_errors(url: str) -> Iterator[None]:
+    """Translate the exceptions of requests and urllib3 into one line without secrets.
+
+    Args:
+        url: what is requested, for the message.
+
+    Raises:
+        TemporaryError: the connection can't be made, breaks or stalls.
+        VerificationError: the URL or the response is invalid.
+    """
+    try:
+        yield
+    except requests.exceptions.ProxyError as error:
+        raise TemporaryError(
+            f"{_find_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, on the way "
+            f"to {redact(url)}"
+        ) from error
+    except requests.exceptions.SSLError as error:
+        raise TemporaryError(
+            f"{_find_reason(error)} at {redact(url)}. If its certificate comes from a private "
+            "authority, name the authority's certificate file in REQUESTS_CA_BUNDLE"
+        ) from error
+    except (
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+        urllib3.exceptions.LocationParseError,
+    ) as error:
+        raise VerificationError(f"expected a valid URL, found {redact(url)}") from error
+    except urllib3.exceptions.DecodeError as error:
+        raise VerificationError(f"the body of {redact(url)} can't be decoded") from error
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
+        raise TemporaryError(f"the request to {redact(url)} timed out") from error
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise TemporaryError(f"{_find_reason(error)} at {redact(url)}") from error
+    except ValueError as error:  # the libraries raise it for malformed numbers and characters
+        raise VerificationError(
+            f"expected a valid HTTP response from {redact(url)}: {_find_reason(error)}"
+        ) from error
+
+
+def _find_reason(error: BaseException) -> str:
+    """Return the reason at the bottom of the exceptions that libraries wrap around each other."""
+    while True:
+        inner = getattr(error, "reason", None) or next(
+            (arg for arg in reversed(error.args) if isinstance(arg, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).rpartition(": ")[2] or type(error).__name__
+    return re.sub(r"\s+", " ", text)[:200]

@@ -1,0 +1,78 @@
+"""The platform's tokens: what they say about themselves."""
+
+import base64
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+MAX_MARGIN = 30.0  # seconds before its expiry at which a token is renewed; a tenth of a short life
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of the platform's identity provider.
+
+    Attributes:
+        value: what is sent; it is not part of the representation.
+        issued: seconds since 1970, or 0 if unknown.
+        expires: seconds since 1970, or infinity if unknown.
+        kind: the claim `typ`: `Bearer` for access tokens, `Refresh` or `Offline` for refresh
+            tokens.
+    """
+
+    value: str
+    issued: float
+    expires: float
+    kind: str
+
+    @classmethod
+    def parse(cls, value: str) -> Self:
+        """Parse the claims of a token, without checking its signature.
+
+        A token that is not a JSON Web Token (RFC 7519) is taken for an access token that never
+        expires.
+        """
+        claims: Any = {}
+        try:
+            payload = value.split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            return cls(
+                value,
+                float(claims.get("iat", 0)),
+                float(claims.get("exp") or "inf"),  # older Keycloaks write 0 for "never"
+                str(claims.get("typ", "")),
+            )
+        except (
+            *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
+            OverflowError,  # an integer that no float can hold
+        ):
+            return cls(value, 0.0, float("inf"), "")
+
+    @property
+    def is_refresh_token(self) -> bool:
+        """Whether it is a refresh token."""
+        return self.kind in {"Refresh", "Offline"}
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has expired, or may expire before a request arrives."""
+        margin = min(MAX_MARGIN, 0.1 * max(self.expires - self.issued, 0.0))
+        return time.time() > self.expires - margin
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether it has expired."""
+        return time.time() > self.expires
+
+    @property
+    def expiry(self) -> str:
+        """When it expires, for a message."""
+        try:
+            return f"{datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        except (ValueError, OverflowError, OSError):  # infinity, or a year beyond the calendar
+            return "at an unknown time"
+
+    def __repr__(self) -> str:
+        return f"Token(kind={self.kind!r}, expires={self.expiry!r})"
