@@ -24,7 +24,7 @@ from urllib3.util import parse_url
 from sandbox.server import Sandbox
 from sandbox.services import ROLES
 from stage_in.errors import ProductError, StageInError, VerificationError
-from stage_in.progress import Progress
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.safe import manifest
 from stage_in.safe.manifest import Entry
 from stage_in.safe.verification import receive
@@ -227,7 +227,7 @@ def test_archive(folders: Iterator[Path], content: bytes) -> None:
     folder = next(folders)
     path = folder / "product.zip"
     path.write_bytes(content)
-    source = ZipSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Progress())
+    source = ZipSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Arrivals())
     safe = folder / "catalog" / PRODUCT.name
     try:
         listed = source.list_files()

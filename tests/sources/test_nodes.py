@@ -12,7 +12,7 @@ import pytest
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from stage_in.errors import BusyError, SourceError
-from stage_in.progress import Progress
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.safe.manifest import Entry
 from stage_in.sources.nodes import NodesSource
 from stage_in.sources.product import Product
@@ -104,7 +104,7 @@ def test_no_place_to_be_had_is_a_reason_to_change_but_for_a_few_bands(
     tokens = Credentials(trust, access_token=platform.mint())
     client = Client(trust, tokens, Pacing(1, longest_wait=0.001))
     product = Product(new.name, platform.products[1].uuid, platform.download)
-    source = NodesSource(product, client, Progress(), 1)
+    source = NodesSource(product, client, Arrivals(), 1)
     source.expect([Entry("a.jp2", left)], 900_000_000)
     raised: list[type[Exception]] = []
     for _ in range(2 * STARVED_AFTER):

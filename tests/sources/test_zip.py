@@ -16,7 +16,7 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.server import Sandbox
 from stage_in.errors import ProductError, VerificationError
-from stage_in.progress import Progress
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.sources import zip as zipped
 from stage_in.sources.product import Product
 from stage_in.sources.zip import ZipSource
@@ -74,7 +74,7 @@ def open_archive(tmp_path: Path) -> Callable[[bytes], ZipSource]:
     def open_(content: bytes) -> ZipSource:
         path = tmp_path / "product.zip"
         path.write_bytes(content)
-        return ZipSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Progress())
+        return ZipSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Arrivals())
 
     return open_
 
@@ -306,7 +306,7 @@ def fetching(platform: Sandbox, tmp_path: Path) -> ZipSource:
     trust = Trust.from_settings(platform.environment["CDSE_TRUSTED_HOSTS"], "")
     client = Client(trust, Credentials(trust, access_token=platform.mint()), Pacing(1))
     product = Product(NAME, PRODUCT.uuid, platform.download)
-    return ZipSource(product, client, tmp_path / "product.zip", Progress())
+    return ZipSource(product, client, tmp_path / "product.zip", Arrivals())
 
 
 @pytest.mark.parametrize("framing", ["length", "close"])
