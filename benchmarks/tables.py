@@ -28,7 +28,9 @@ Rows = dict[tuple[str, int, str], Row]
 _CHART = """\
 ```mermaid
 ---
-config: {{xyChart: {{width: 900, height: 230, showDataLabel: true}}}}
+config:
+  xyChart: {{width: 900, height: 230, showDataLabel: true}}
+  themeVariables: {{xyChart: {{plotColorPalette: "#56B4E9"}}}}
 ---
 xychart-beta horizontal
 x-axis {titles}
