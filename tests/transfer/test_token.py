@@ -18,7 +18,8 @@ def test_tokens_of_the_platform(platform: Sandbox) -> None:
     assert access.kind == "Bearer"
     assert not access.is_refresh_token
     assert access.expires - access.issued == pytest.approx(600, abs=1)
-    assert not (access.is_stale or access.is_expired)
+    assert not access.is_stale
+    assert not access.is_expired
     refresh = Token.parse(platform.mint_refresh())
     assert refresh.is_refresh_token
     expired = Token.parse(platform.mint(-1))
@@ -48,7 +49,8 @@ def test_a_token_is_stale_some_time_before_it_expires(
 def test_other_values_are_access_tokens_that_never_expire(value: str) -> None:
     token = Token.parse(value)
     assert token.value == value
-    assert not (token.is_refresh_token or token.is_stale)
+    assert not token.is_refresh_token
+    assert not token.is_stale
 
 
 def test_an_expiry_of_0_means_never() -> None:
