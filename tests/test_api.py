@@ -14,6 +14,7 @@ from typing import Any
 import pystac
 import pytest
 from loguru import logger
+from pystac.stac_io import StacIO
 
 from app.app import download_and_extract_file
 from sandbox.server import Sandbox
@@ -39,6 +40,7 @@ def read_process_state() -> dict[str, object]:
         "log": dict(logger._core.handlers),  # type: ignore[attr-defined]
         "patcher": logger._core.patcher,  # type: ignore[attr-defined]
         "hooks": (sys.excepthook, threading.excepthook),
+        "pystac": type(StacIO.default()),
         "folder": Path.cwd(),
         "environment": dict(os.environ),
     }
@@ -49,7 +51,7 @@ def process(
     platform: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.MonkeyPatch:
     """This process in an empty folder, with an environment that leads to the sandbox."""
-    folder = tmp_path / "work"
+    folder = tmp_path / "calls"
     folder.mkdir()
     monkeypatch.chdir(folder)
     for name in os.environ:
@@ -82,6 +84,7 @@ def test_stage_in_a_child_process(
     script = """
 import signal, sys
 from loguru import logger
+from pystac.stac_io import StacIO
 from stage_in import stage
 
 def read_state():
@@ -107,10 +110,10 @@ print([item.id for item in catalog.get_items()])
 
 def test_stage_an_item_that_was_read_already(platform: Sandbox, new: Path) -> None:
     item = pystac.Item.from_dict(platform.item(new.name))
-    fields = item.to_dict()
+    fields = item.to_dict(transform_hrefs=False)
     catalog = stage(item, Path("out"), transport="zip")
     assert [item.id for item in catalog.get_items()] == [new.stem]
-    assert item.to_dict() == fields
+    assert item.to_dict(transform_hrefs=False) == fields
     assert {exchange.role for exchange in platform.log} == {"download"}
 
 
@@ -119,12 +122,11 @@ def test_stage_an_item_at_a_path(platform: Sandbox, new: Path) -> None:
     assert [item.id for item in stage("item.json", "out").get_items()] == [new.stem]
 
 
-def test_stage_in_two_threads(platform: Sandbox, old: Path, new: Path) -> None:
-    """Nothing of a call belongs to the whole process, so two calls do not disturb each other."""
-    with ThreadPoolExecutor(2) as pool:
-        catalogs = pool.map(lambda safe: stage(platform.item_url(safe.name), safe.stem), (old, new))
-        ids = [item.id for catalog in catalogs for item in catalog.get_items()]
-    assert ids == [old.stem, new.stem]
+def test_stage_in_another_thread(platform: Sandbox, new: Path) -> None:
+    """Only the main thread could install signal handlers."""
+    with ThreadPoolExecutor(1) as pool:
+        catalog = pool.submit(stage, platform.item_url(new.name)).result()
+    assert [item.id for item in catalog.get_items()] == [new.stem]
 
 
 def test_options_have_their_effect(platform: Sandbox, new: Path) -> None:

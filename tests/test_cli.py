@@ -190,12 +190,12 @@ def test_a_refused_token(stage_in: StageIn, platform: Sandbox, new: Path) -> Non
         ({"type": "Catalog", "id": "x"}, 65, "found Catalog"),
         ({"type": "FeatureCollection", "features": []}, 65, "found FeatureCollection"),
         ([1, 2], 65, "found list"),
-        ({"type": "Feature", "id": "x"}, 65, "expected a STAC item"),
-        ({"type": "Feature", "id": 5, "assets": 1}, 65, "expected a STAC item"),
-        (b"<!DOCTYPE html><html>Maintenance</html>", 65, "expected a STAC item in JSON"),
-        (b"\xff\xfe", 65, "expected a STAC item in JSON"),
-        (b"[" * 100_000, 65, "expected a STAC item in JSON"),
-        (b'{"type": "Feature", "id": NaN}', 65, "expected a STAC item in JSON"),
+        ({"type": "Feature", "id": "x"}, 65, "Expected a STAC item"),
+        ({"type": "Feature", "id": 5, "assets": 1}, 65, "Expected a STAC item"),
+        (b"<!DOCTYPE html><html>Maintenance</html>", 65, "Expected a STAC item in JSON"),
+        (b"\xff\xfe", 65, "Expected a STAC item in JSON"),
+        (b"[" * 100_000, 65, "Expected a STAC item in JSON"),
+        (b'{"type": "Feature", "id": NaN}', 65, "Expected a STAC item in JSON"),
     ],
 )
 def test_documents_that_are_no_item(

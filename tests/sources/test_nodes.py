@@ -151,7 +151,7 @@ def test_answers_that_are_no_list(
     platform.faults.add(f"on=download path=*Nodes body='{answer.decode()}'")
     run = stage_in(platform.item_url(new.name), "--patience", "5")
     assert run.code == 65
-    assert "expected a list of nodes" in run.reason
+    assert "Expected a list of nodes" in run.reason
 
 
 @pytest.mark.parametrize("name", ["..", "../evil", "a/b", "", "a\\\\b", "a\\u0000b"])
@@ -164,7 +164,7 @@ def test_hostile_names_in_a_list(
     platform.pages[path] = node.encode()
     run = stage_in(platform.item_url(new.name), "--patience", "5")
     assert run.code == 65, run.log
-    assert "expected a plain relative path" in run.reason
+    assert "Expected a plain relative path" in run.reason
     assert {path.name for path in stage_in.folder.iterdir()} <= {".catalog.staging"}
 
 
