@@ -102,6 +102,6 @@ def test_a_message_has_limited_length(read_log: ReadLog) -> None:
 
 def test_standard_error_may_be_closed(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
-    set_up_log("INFO").info("nobody reads this")
+    set_up_log("INFO").info("this line is discarded")
     assert sys.stderr is not None
     sys.stderr.close()

@@ -1,4 +1,4 @@
-"""What a sandbox was asked to deliver, for tests."""
+"""Which files were requested from a sandbox, for tests."""
 
 import re
 from collections import Counter

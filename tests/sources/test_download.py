@@ -92,6 +92,20 @@ def test_another_part_of_the_file_is_not_used(
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
 
 
+def test_a_cut_file_without_digest_is_downloaded_from_its_start(
+    stage_in: StageIn, large: Path, assert_same_tree: SameTree
+) -> None:
+    """Nothing would show that the two parts come from different files."""
+    stage_in.platform.add_product(large)
+    stage_in.platform.ranges = True
+    stage_in.platform.faults.add("on=download path=*IMG_DATA*_B02.jp2* cut=0.9 times=1")
+    run = stage_in(stage_in.platform.item_url(large.name), "--no-verify")
+    assert run.code == 0, run.log
+    requests = stage_in.platform.log.of("download", "*IMG_DATA*_B02.jp2*")
+    assert [x.header("Range") for x in requests] == [None, None]
+    assert_same_tree(large, stage_in.folder / "catalog" / large.stem / large.name)
+
+
 @pytest.mark.parametrize("transport", ["nodes", "zip"])
 def test_some_bands(stage_in: StageIn, platform: Sandbox, new: Path, transport: str) -> None:
     run = stage_in(

@@ -114,5 +114,6 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x\0y", "x" * 5000, "/dev/zero", "."])
 def test_paths_of_no_file(name: str) -> None:
-    with pytest.raises(ProductError, match="expected"):
+    with pytest.raises(ProductError, match=r"expected a STAC item at|expected at most") as caught:
         load_item(Path(name))
+    assert len(str(caught.value)) < 400
