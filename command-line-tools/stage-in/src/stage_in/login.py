@@ -10,9 +10,7 @@ from stage_in.errors import StageInError
 
 @click.command(context_settings={"max_content_width": 100})
 @click.option("--username", envvar="CDSE_USERNAME", help="The command asks for it if missing.")
-@click.option(
-    "--refresh", is_flag=True, help="Print the refresh token (valid for an hour)."
-)
+@click.option("--refresh", is_flag=True, help="Print the refresh token (valid for an hour).")
 @click.version_option(package_name="stage-in")
 def main(username: str | None, refresh: bool) -> None:
     """Print an access token of a Copernicus Data Space account.

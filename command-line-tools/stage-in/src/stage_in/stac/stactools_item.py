@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _loading = threading.Lock()
+_making = threading.Lock()
 
 
 def preload() -> None:
@@ -38,7 +39,7 @@ def preload() -> None:
 def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "pystac.Item":
     """Let stactools-sentinel2 make an item of a product's metadata.
 
-    Two threads must not call this at once: it replaces pystac's global way to read meanwhile.
+    It replaces pystac's global way to read meanwhile, for this thread only.
 
     Args:
         name: the product's name.
@@ -51,7 +52,10 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
     Raises:
         ProductError: stactools-sentinel2 fails.
     """
-    with _reading_only({f"{name.folder}/{path}": content for path, content in metadata.items()}):
+    with (
+        _making,
+        _reading_only({f"{name.folder}/{path}": content for path, content in metadata.items()}),
+    ):
         import pystac
         from stactools.sentinel2.stac import create_item
 
@@ -95,8 +99,13 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
     preload()
     from pystac.stac_io import DefaultStacIO, StacIO
 
+    before = type(StacIO.default())
+    thread = threading.get_ident()
+
     class DocumentIO(DefaultStacIO):
         def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+            if threading.get_ident() != thread:
+                return str(before().read_text(source, *args, **kwargs))
             if source not in documents:
                 raise ProductError(
                     f"expected manifest.safe to name {', '.join(documents)} as the metadata, "
@@ -107,7 +116,6 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
             except UnicodeDecodeError as error:
                 raise ProductError(f"expected {source} in UTF-8: {error}") from error
 
-    before = type(StacIO.default())
     StacIO.set_default(DocumentIO)
     try:
         yield
