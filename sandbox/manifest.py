@@ -1,6 +1,6 @@
-"""manifest.safe: which files a product has, with size and digest of each.
+"""manifest.safe, which lists the files of a product with their sizes and digests.
 
-The package is an XFDU (CCSDS 661.0-B-1) as the Sentinel-SAFE format profiles it.
+It is an XFDU manifest (CCSDS 661.0-B-1) in the Sentinel-SAFE profile.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ _TEXT = "text/xml"
 _XML = "application/xml"
 _BINARY = "application/octet-stream"
 
-# Bands in the order of the manifest, which is that of their file names, each with its resolution
-# and its number among the bands of that resolution: what its object ID is made of.
+# Bands in the order of the manifest, which is that of their file names. The object ID of a band
+# contains its resolution and its number among the bands of that resolution.
 _BANDS = {
     "B01": "60m_1", "B02": "10m_1", "B03": "10m_2", "B04": "10m_3", "B05": "20m_1",
     "B06": "20m_2", "B07": "20m_3", "B08": "10m_4", "B09": "60m_2", "B10": "60m_3",
@@ -50,13 +50,13 @@ _gml = ElementMaker(namespace=_GML)
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedFile:
     """A file that the manifest lists.
 
     Attributes:
         object_id: ID of its dataObject.
-        mime_type: Its type, as the manifest calls it.
-        path: Where it is below the SAFE folder.
+        mime_type: Its type in the manifest.
+        path: Its path below the SAFE folder.
     """
 
     object_id: str
@@ -64,31 +64,31 @@ class Listed:
     path: str
 
 
-def listed_files(recipe: Recipe) -> list[Listed]:
-    """Name the files that the manifest lists, in its order.
+def listed_files(recipe: Recipe) -> list[ListedFile]:
+    """Return the files that the manifest lists, in its order.
 
-    The manifest itself, the pictures in HTML/ and the schemas in rep_info/ are not among them.
+    It does not list itself, the pictures in HTML/ and the schemas in rep_info/.
     """
     granule, datastrip = recipe.granule, recipe.datastrip
     files = [
-        Listed("S2_Level-1C_Product_Metadata", _TEXT, "MTD_MSIL1C.xml"),
-        Listed("INSPIRE_Metadata", _TEXT, "INSPIRE.xml"),
-        Listed("HTML_Presentation", "octet", "HTML/UserProduct_index.html"),
-        Listed("HTML_Presentation_Stylesheet", "octet", "HTML/UserProduct_index.xsl"),
-        Listed("S2_Level-1C_Datastrip1_Metadata", _XML, f"{datastrip}/MTD_DS.xml"),
+        ListedFile("S2_Level-1C_Product_Metadata", _TEXT, "MTD_MSIL1C.xml"),
+        ListedFile("INSPIRE_Metadata", _TEXT, "INSPIRE.xml"),
+        ListedFile("HTML_Presentation", "octet", "HTML/UserProduct_index.html"),
+        ListedFile("HTML_Presentation_Stylesheet", "octet", "HTML/UserProduct_index.xsl"),
+        ListedFile("S2_Level-1C_Datastrip1_Metadata", _XML, f"{datastrip}/MTD_DS.xml"),
         *(_report(check, "Datastrip1", datastrip) for check in REPORTS),
     ]
     if recipe.modern:
-        files.append(Listed("CAMS_Tile1_Data", _BINARY, f"{granule}/AUX_DATA/AUX_CAMSFO"))
-    files.append(Listed("ECMWF_Tile1_Data", _BINARY, f"{granule}/AUX_DATA/AUX_ECMWFT"))
+        files.append(ListedFile("CAMS_Tile1_Data", _BINARY, f"{granule}/AUX_DATA/AUX_CAMSFO"))
+    files.append(ListedFile("ECMWF_Tile1_Data", _BINARY, f"{granule}/AUX_DATA/AUX_ECMWFT"))
     for band, number in (*_BANDS.items(), ("TCI", "TCI")):
         identifier = f"IMG_DATA_Band_{number}_Tile1_Data"
-        files.append(Listed(identifier, _BINARY, f"{recipe.image(band)}.jp2"))
-    files.append(Listed("S2_Level-1C_Tile1_Metadata", _XML, f"{granule}/MTD_TL.xml"))
+        files.append(ListedFile(identifier, _BINARY, f"{recipe.image(band)}.jp2"))
+    files.append(ListedFile("S2_Level-1C_Tile1_Metadata", _XML, f"{granule}/MTD_TL.xml"))
     files.extend(_report(check, "Tile1", granule) for check in REPORTS[:3])
     files.extend(_masks(recipe))
     files.append(_report(REPORTS[-1], "Tile1", granule))
-    files.append(Listed("Preview_0_Tile1_Data", _BINARY, f"{recipe.preview}.jp2"))
+    files.append(ListedFile("Preview_0_Tile1_Data", _BINARY, f"{recipe.preview}.jp2"))
     return files
 
 
@@ -97,7 +97,7 @@ def write_manifest(recipe: Recipe, safe: Path) -> None:
 
     Args:
         recipe: The product.
-        safe: Its folder, in which all listed files are complete.
+        safe: Its folder, which contains all listed files.
     """
     files = listed_files(recipe)
     root = _xfdu.XFDU(
@@ -109,26 +109,26 @@ def write_manifest(recipe: Recipe, safe: Path) -> None:
     (safe / "manifest.safe").write_bytes(serialise(root))
 
 
-def _report(check: str, part: str, folder: str) -> Listed:
+def _report(check: str, part: str, folder: str) -> ListedFile:
     name = check.split("_")[0].capitalize()
     identifier = f"{name}_OLQC_Report_{part}_InformationData"
-    return Listed(identifier, _XML, f"{folder}/QI_DATA/{check}.xml")
+    return ListedFile(identifier, _XML, f"{folder}/QI_DATA/{check}.xml")
 
 
-def _masks(recipe: Recipe) -> list[Listed]:
+def _masks(recipe: Recipe) -> list[ListedFile]:
     mime_type = _XML if recipe.masks == "gml" else _BINARY
     common = MASK_OF_ALL_BANDS[recipe.masks]
-    masks = [Listed(f"{_MASK_NAMES[common]}_Data", mime_type, recipe.mask(common))]
+    masks = [ListedFile(f"{_MASK_NAMES[common]}_Data", mime_type, recipe.mask(common))]
     for kind in MASKS_OF_A_BAND[recipe.masks]:
         for position, (band, number) in enumerate(_BANDS.items()):
-            # The specification's numbering: the first band goes without.
+            # In the specification, the first band has no number.
             count = f"_{position}" if position else ""
             identifier = f"{_MASK_NAMES[kind]}_Band_{number}{count}_Tile1_Data"
-            masks.append(Listed(identifier, mime_type, recipe.mask(kind, band)))
+            masks.append(ListedFile(identifier, mime_type, recipe.mask(kind, band)))
     return masks
 
 
-def _data_object(recipe: Recipe, safe: Path, file: Listed) -> etree._Element:
+def _data_object(recipe: Recipe, safe: Path, file: ListedFile) -> etree._Element:
     content = (safe / file.path).read_bytes()
     digest = _ALGORITHMS[recipe.checksum](content).hexdigest()
     return E.dataObject(
@@ -145,8 +145,8 @@ def _data_object(recipe: Recipe, safe: Path, file: Listed) -> etree._Element:
     )
 
 
-def _content(recipe: Recipe, files: list[Listed]) -> etree._Element:
-    """The map of the package: units within units, by folder."""
+def _content(recipe: Recipe, files: list[ListedFile]) -> etree._Element:
+    """Return the information package map, with nested units for the folders."""
     containers = {
         "HTML": ("HTML", "HTML container"),
         f"{recipe.datastrip}/QI_DATA": ("QI_DATA_Datastrip1", "Quality Control Container"),
@@ -174,7 +174,6 @@ def _content(recipe: Recipe, files: list[Listed]) -> etree._Element:
         return units[folder]
 
     for file in files:
-        # An object "…_Data" belongs to the unit "…_Unit".
         name = file.object_id.removesuffix("Data").removesuffix("_")
         unit(file.path.rpartition("/")[0]).append(
             _xfdu.contentUnit(
@@ -186,14 +185,14 @@ def _content(recipe: Recipe, files: list[Listed]) -> etree._Element:
     return root
 
 
-def _unit_type(file: Listed) -> str:
+def _unit_type(file: ListedFile) -> str:
     if file.object_id.endswith("_Metadata"):
         return "Metadata Unit"
     return "Data Unit" if file.path.startswith("HTML/") else "Measurement Data Unit"
 
 
-def _metadata_pointers(files: list[Listed]) -> list[etree._Element]:
-    """Objects that say which of the files are metadata."""
+def _metadata_pointers(files: list[ListedFile]) -> list[etree._Element]:
+    """Return the metadata objects that point to metadata files."""
     return [
         E.metadataObject(
             E.dataObjectPointer(dataObjectID=file.object_id),
