@@ -43,7 +43,7 @@ def _parse_faults(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder for the synthetic products, which are reused. Default: a temporary folder.",
+    help="Folder of the synthetic products; missing ones are made. Default: a temporary folder.",
 )
 @click.option(
     "--pixels",

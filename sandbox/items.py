@@ -64,27 +64,12 @@ _DESIGNATORS = {
     "Sentinel-2C": "2024-157A",
 }
 
+_EOPF_EXTENSION = "https://cs-si.github.io/eopf-stac-extension/v1.2.0/schema.json"
 _EXTENSIONS = (
-    "https://cs-si.github.io/eopf-stac-extension/v1.2.0/schema.json",
-    *(
-        f"https://stac-extensions.github.io/{name}/schema.json"
-        for name in (
-            "alternate-assets/v1.2.0",
-            "authentication/v1.1.0",
-            "eo/v2.0.0",
-            "file/v2.1.0",
-            "grid/v1.1.0",
-            "processing/v1.2.0",
-            "product/v1.0.0",
-            "projection/v2.0.0",
-            "raster/v2.0.0",
-            "sat/v1.1.0",
-            "storage/v2.0.0",
-            "timestamps/v1.1.0",
-            "view/v1.1.0",
-        )
-    ),
-)
+    "alternate-assets/v1.2.0", "authentication/v1.1.0", "eo/v2.0.0", "file/v2.1.0", "grid/v1.1.0",
+    "processing/v1.2.0", "product/v1.0.0", "projection/v2.0.0", "raster/v2.0.0", "sat/v1.1.0",
+    "storage/v2.0.0", "timestamps/v1.1.0", "view/v1.1.0",
+)  # fmt: skip
 
 # The storage schemes' descriptions and the endpoints, as CDSE's items have them.
 _STORAGE_SCHEMES = {
@@ -128,7 +113,10 @@ def new_item(product: ServedProduct, origins: Mapping[str, str]) -> dict[str, An
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": list(_EXTENSIONS),
+        "stac_extensions": [
+            _EOPF_EXTENSION,
+            *(f"https://stac-extensions.github.io/{name}/schema.json" for name in _EXTENSIONS),
+        ],
         "id": product.id,
         "collection": "sentinel-2-l1c",
         **_footprint(writer.metadata),
@@ -238,7 +226,6 @@ class _NewItem:
         generated = metadata.time("GENERATION_TIME")
         craft = metadata.text("SPACECRAFT_NAME") or ""
         zenith = metadata.number("Mean_Sun_Angle/ZENITH_ANGLE")
-        view = [self._view(band) for band in _BANDS]
         found = {
             "created": generated,
             "updated": generated,
@@ -264,11 +251,7 @@ class _NewItem:
             "sat:absolute_orbit": metadata.absolute_orbit,
             "sat:platform_international_designator": _DESIGNATORS.get(craft),
             "grid:code": f"MGRS-{metadata.tile}" if metadata.tile else None,
-            **{
-                name: fmean(angles[name] for angles in view)
-                for name in view[0]
-                if all(name in angles for angles in view)
-            },
+            **self._mean_view(),
             "view:sun_azimuth": metadata.number("Mean_Sun_Angle/AZIMUTH_ANGLE"),
             "view:sun_elevation": None if zenith is None else 90 - zenith,
             "eopf:datatake_id": metadata.attribute("Datatake", "datatakeIdentifier"),
@@ -411,6 +394,12 @@ class _NewItem:
             "view:incidence_angle": self.metadata.number(f"{path}/ZENITH_ANGLE"),
         }
         return _without_none(angles)
+
+    def _mean_view(self) -> dict[str, Any]:
+        """Return the means of the bands' viewing angles."""
+        bands = [self._view(band) for band in _BANDS]
+        names = {name for band in bands for name in band}
+        return {name: fmean(band[name] for band in bands if name in band) for name in names}
 
     def _grid(self, gsd: int) -> dict[str, Any]:
         """Describe the grid of an image, if the tile's metadata contain it."""

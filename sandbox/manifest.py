@@ -1,6 +1,7 @@
 """manifest.safe, which lists the files of a product with their sizes and digests.
 
-It is an XFDU manifest (CCSDS 661.0-B-1) in the Sentinel-SAFE profile.
+It is an XFDU manifest (CCSDS 661.0-B-1) in the Sentinel-SAFE profile. Only the section of data
+objects has content, since no reader of the synthetic products needs the others.
 """
 
 import hashlib
@@ -10,14 +11,11 @@ from pathlib import Path
 from lxml import etree
 from lxml.builder import ElementMaker
 
-from sandbox.footprint import footprint_text
 from sandbox.metadata import REPORTS
 from sandbox.recipe import MASK_OF_ALL_BANDS, MASKS_OF_A_BAND, Recipe
-from sandbox.xml import E, microseconds, milliseconds, serialise
+from sandbox.xml import E, serialise
 
 _XFDU = "urn:ccsds:schema:xfdu:1"
-_SAFE = "http://www.esa.int/safe/sentinel/1.1"
-_GML = "http://www.opengis.net/gml"
 
 _TEXT = "text/xml"
 _XML = "application/xml"
@@ -44,9 +42,7 @@ _MASK_NAMES = {
 
 _ALGORITHMS = {"MD5": hashlib.md5, "SHA3-256": hashlib.sha3_256}
 
-_xfdu = ElementMaker(namespace=_XFDU, nsmap={"xfdu": _XFDU, "safe": _SAFE, "gml": _GML})
-_safe = ElementMaker(namespace=_SAFE)
-_gml = ElementMaker(namespace=_GML)
+_xfdu = ElementMaker(namespace=_XFDU, nsmap={"xfdu": _XFDU})
 
 
 @dataclass(frozen=True)
@@ -99,11 +95,10 @@ def write_manifest(recipe: Recipe, safe: Path) -> None:
         recipe: The product.
         safe: Its folder, which contains all listed files.
     """
-    files = listed_files(recipe)
     root = _xfdu.XFDU(
-        E.informationPackageMap(_content(recipe, files)),
-        E.metadataSection(*_metadata_objects(recipe), *_metadata_pointers(files)),
-        E.dataObjectSection(*(_data_object(recipe, safe, file) for file in files)),
+        E.informationPackageMap(),
+        E.metadataSection(),
+        E.dataObjectSection(*(_data_object(recipe, safe, file) for file in listed_files(recipe))),
         version="esa/safe/sentinel/1.1/sentinel-2/msi/archive_l1c_user_product",
     )
     (safe / "manifest.safe").write_bytes(serialise(root))
@@ -142,122 +137,4 @@ def _data_object(recipe: Recipe, safe: Path, file: ListedFile) -> etree._Element
             size=str(len(content)),
         ),
         ID=file.object_id,
-    )
-
-
-def _content(recipe: Recipe, files: list[ListedFile]) -> etree._Element:
-    """Return the information package map, with nested units for the folders."""
-    containers = {
-        "HTML": ("HTML", "HTML container"),
-        f"{recipe.datastrip}/QI_DATA": ("QI_DATA_Datastrip1", "Quality Control Container"),
-        recipe.datastrip: ("Datastrip1", "Datastrip Container"),
-        f"{recipe.granule}/AUX_DATA": ("AUX_DATA_GranuleTile1", "Auxiliary Container"),
-        f"{recipe.granule}/IMG_DATA": ("IMG_Data_Tile1", "Image Data Container"),
-        f"{recipe.granule}/QI_DATA": ("QI_DATA_Tile1", "Quality Control Container"),
-        recipe.granule: ("Tile1", "Tile Container"),
-        "DATASTRIP": ("Datastrips", "Datastrips Container"),
-        "GRANULE": ("Tiles", "Tiles Container"),
-    }
-    root = _xfdu.contentUnit(
-        dmdID="acquisitionPeriod platform",
-        pdiID="processing",
-        textInfo="SENTINEL-2 MSI Level-1C User Product",
-        unitType="Product_Level-1C",
-    )
-    units = {"": root}
-
-    def unit(folder: str) -> etree._Element:
-        if folder not in units:
-            identifier, text = containers[folder]
-            units[folder] = _xfdu.contentUnit(ID=identifier, textInfo=text)
-            unit(folder.rpartition("/")[0]).append(units[folder])
-        return units[folder]
-
-    for file in files:
-        name = file.object_id.removesuffix("Data").removesuffix("_")
-        unit(file.path.rpartition("/")[0]).append(
-            _xfdu.contentUnit(
-                E.dataObjectPointer(dataObjectID=file.object_id),
-                ID=f"{name}Unit" if name.endswith("Information") else f"{name}_Unit",
-                unitType=_unit_type(file),
-            )
-        )
-    return root
-
-
-def _unit_type(file: ListedFile) -> str:
-    if file.object_id.endswith("_Metadata"):
-        return "Metadata Unit"
-    return "Data Unit" if file.path.startswith("HTML/") else "Measurement Data Unit"
-
-
-def _metadata_pointers(files: list[ListedFile]) -> list[etree._Element]:
-    """Return the metadata objects that point to metadata files."""
-    return [
-        E.metadataObject(
-            E.dataObjectPointer(dataObjectID=file.object_id),
-            ID=f"{file.object_id}_Information",
-            category="DMD",
-            classification="DESCRIPTION",
-        )
-        for file in files
-        if file.object_id.endswith("_Metadata")
-    ]
-
-
-def _metadata_objects(recipe: Recipe) -> list[etree._Element]:
-    return [
-        _wrapped(
-            "acquisitionPeriod",
-            _safe.acquisitionPeriod(_safe.startTime(milliseconds(recipe.sensing))),
-        ),
-        _wrapped(
-            "measurementOrbitReference",
-            _safe.orbitReference(
-                _safe.orbitNumber(
-                    f"{recipe.orbit:06}", type="start", groundTrackDirection="descending"
-                ),
-                _safe.relativeOrbitNumber(str(recipe.relative_orbit), type="start"),
-            ),
-        ),
-        _wrapped(
-            "platform",
-            _safe.platform(
-                _safe.familyName("SENTINEL"),
-                _safe.number(f"2{recipe.satellite}"),
-                _safe.instrument(_safe.familyName("Multi-Spectral Instrument", abbreviation="MSI")),
-            ),
-        ),
-        _wrapped(
-            "processing",
-            _safe.processing(
-                name="Generation of Level-1C User Product",
-                start=microseconds(recipe.generation),
-            ),
-            category="PDI",
-            classification="PROVENANCE",
-        ),
-        _wrapped(
-            "measurementFrameSet",
-            _safe.frameSet(
-                _safe.footPrint(
-                    _gml.coordinates(footprint_text(recipe)),
-                    srsName="http://www.opengis.net/gml/srs/epsg.xml#4326",
-                )
-            ),
-        ),
-    ]
-
-
-def _wrapped(
-    identifier: str,
-    content: etree._Element,
-    category: str = "DMD",
-    classification: str = "DESCRIPTION",
-) -> etree._Element:
-    return E.metadataObject(
-        E.metadataWrap(E.xmlData(content), mimeType="text/xml", vocabularyName="Sentinel-SAFE"),
-        ID=identifier,
-        category=category,
-        classification=classification,
     )

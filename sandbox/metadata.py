@@ -6,7 +6,7 @@ and "Quality Indicators". Each function returns a file's content.
 """
 
 from datetime import UTC, datetime
-from math import cos, pi
+from math import cos
 
 from lxml import etree
 
@@ -113,29 +113,14 @@ def product_metadata(recipe: Recipe) -> bytes:
                     E.HORIZONTAL_CS_TYPE("GEOGRAPHIC"),
                 ),
             ),
-            n1.Auxiliary_Data_Info(
-                E.GIPP_List(
-                    E.GIPP_FILENAME(
-                        f"S2{recipe.satellite}_OPER_GIP_TILPAR_MPC__20151209T095117"
-                        "_V20150622T000000_21000101T000000_B00",
-                        type="GIP_TILPAR",
-                        version="0007",
-                    )
-                ),
-                E.PRODUCTION_DEM_TYPE("Not applicable"),
-                E.IERS_BULLETIN_FILENAME("Not applicable"),
-                E.GRI_List(),
-                E.ECMWF_DATA_REF("Not applicable"),
-            ),
             n1.Quality_Indicators_Info(*_product_quality(recipe)),
         )
     )
 
 
 def datastrip_metadata(recipe: Recipe) -> bytes:
-    """Write MTD_DS.xml."""
+    """Write MTD_DS.xml, without the telemetry that makes up most of a real one."""
     n1 = root_maker(recipe, "S2_PDI_Level-1C_Datastrip_Metadata.xsd")
-    start = microseconds(recipe.datastrip_sensing)
     return serialise(
         n1(
             "Level-1C_DataStrip_ID",
@@ -146,26 +131,12 @@ def datastrip_metadata(recipe: Recipe) -> bytes:
                     metadataLevel="Standard",
                 ),
                 E.Datastrip_Time_Info(
-                    E.DATASTRIP_SENSING_START(start),
+                    E.DATASTRIP_SENSING_START(microseconds(recipe.datastrip_sensing)),
                     E.DATASTRIP_SENSING_STOP(microseconds(recipe.tile_sensing)),
-                    metadataLevel="Standard",
-                ),
-                E.Processing_Info(
-                    E.UTC_DATE_TIME(microseconds(recipe.generation)),
-                    E.PROCESSING_CENTER(recipe.station),
-                    E.PROCESSING_BASELINE(recipe.baseline),
                     metadataLevel="Standard",
                 ),
                 archiving(recipe),
             ),
-            n1.Image_Data_Info(
-                E.Tiles_Information(
-                    E.Tile_List(E.Tile(tileId=recipe.granule_id)),
-                    metadataLevel="Brief",
-                ),
-                E.Radiometric_Info(_reflectance_conversion(recipe), metadataLevel="Expertise"),
-            ),
-            n1.Quality_Indicators_Info(_inspections(), metadataLevel="Standard"),
         )
     )
 
@@ -285,16 +256,10 @@ def _reflectance_conversion(recipe: Recipe) -> etree._Element:
 def _spectral_information(index: int) -> etree._Element:
     band = BANDS[index]
     shortest, longest, centre, _ = _SPECTRUM[index]
-    width = longest - shortest
-    # A raised cosine replaces the measured response.
-    response = (0.5 - 0.5 * cos(2 * pi * step / width) for step in range(width + 1))
     return E.Spectral_Information(
         E.RESOLUTION(RESOLUTION[band]),
         E.Wavelength(
             E.MIN(shortest, unit="nm"), E.MAX(longest, unit="nm"), E.CENTRAL(centre, unit="nm")
-        ),
-        E.Spectral_Response(
-            E.STEP(1, unit="nm"), E.VALUES(" ".join(f"{value:.4f}" for value in response))
         ),
         bandId=str(index),
         physicalBand=f"B{band[1:].lstrip('0')}",
@@ -310,10 +275,6 @@ def _product_quality(recipe: Recipe) -> list[etree._Element]:
             E.DEGRADED_ANC_DATA_PERCENTAGE("0.0"), E.DEGRADED_MSI_DATA_PERCENTAGE("0")
         )
     )
-    quality.append(_inspections())
-    return quality
-
-
-def _inspections() -> etree._Element:
     checks = (E.quality_check("PASSED", checkType=check) for check in REPORTS)
-    return E.Quality_Control_Checks(E.Quality_Inspections(*checks), E.Failed_Inspections())
+    quality.append(E.Quality_Control_Checks(E.Quality_Inspections(*checks), E.Failed_Inspections()))
+    return quality
