@@ -1,6 +1,7 @@
 """Products in the OData service of the catalogue: one by UUID, or a search by name.
 
-The entities have the fields of recorded answers, except the BLAKE3 checksum.
+The entities have the fields of recorded responses, except the BLAKE3 checksum. The responses to an
+unknown UUID and to other searches are guesses.
 """
 
 from __future__ import annotations
