@@ -126,13 +126,18 @@ def test_a_folder_without_a_manifest(safe: Path, content: bytes | None) -> None:
 # -- what an earlier run has left
 
 
-def test_only_verified_files_are_kept(safe: Path, new: Path) -> None:
+def test_only_verified_files_and_beginnings_are_kept(safe: Path, new: Path) -> None:
+    """A file of the right size with another content goes; a shorter one may be completed."""
     entries = open_folder(safe).entries
     kept = {*entries}
-    for name, content in {"T*_B02.jp2": b"", "T*_B03.jp2": b"x", "MTD_DS.xml": b"<a/>"}.items():
-        path = find(safe, name)
-        (safe / path).write_bytes(content)
-        kept.remove(path)
+    beginnings = {find(safe, name) for name in ("T*_B02.jp2", "T*_B03.jp2")}
+    for path in beginnings:
+        (safe / path).write_bytes(b"x")
+    changed = find(safe, "MTD_DS.xml")
+    (safe / changed).write_bytes(bytes(entries[changed].size))
+    longer = find(safe, "T*_B05.jp2")
+    (safe / longer).write_bytes(bytes(entries[longer].size + 1))
+    kept -= {*beginnings, changed, longer}
     linked = find(safe, "T*_B04.jp2")
     (safe / linked).unlink()
     (safe / linked).symlink_to(new / linked)
@@ -141,7 +146,7 @@ def test_only_verified_files_are_kept(safe: Path, new: Path) -> None:
     (safe / "elsewhere").symlink_to(new)
     assert keep_verified(safe, entries) == kept - {linked}
     left = {path.relative_to(safe).as_posix() for path in safe.rglob("*") if not path.is_dir()}
-    assert left == kept - {linked}
+    assert left == kept - {linked} | beginnings
     assert not (safe / "empty").exists()
     assert (new / linked).is_file()
 
