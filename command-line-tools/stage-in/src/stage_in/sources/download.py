@@ -33,6 +33,9 @@ from stage_in.transfer.retries import Retries, retry_until_answered
 from stage_in.transfer.workers import Workers
 
 
+PROBES = 2  # small files that are downloaded first
+
+
 class Download:
     """Downloads the files of one product into a SAFE folder.
 
@@ -89,7 +92,7 @@ class Download:
             self._add_tasks(unlisted.values())
 
         self._source.expect(missing, sum(entry.size for entry in entries.values()))
-        self._workers.add(add_unlisted, MAX_PRODUCT_SIZE)  # first
+        self._workers.add(add_unlisted, 3 * MAX_PRODUCT_SIZE)  # first
         self._add_tasks(missing)
         self._arrivals.restart_silence()
         self._workers.run(self._retries.watch)
@@ -131,8 +134,14 @@ class Download:
         write_verified([document], self._safe / MANIFEST, entry)
 
     def _add_tasks(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._workers.add(partial(self._download, entry), entry.size)
+        """Add the files, the largest first, except for two small ones.
+
+        These show how long the platform counts a download that has ended, while the large files
+        occupy the other slots.
+        """
+        for index, entry in enumerate(sorted(entries, key=lambda entry: entry.size)):
+            weight = 2 * MAX_PRODUCT_SIZE if index < PROBES else entry.size
+            self._workers.add(partial(self._download, entry), weight)
 
     def _download(self, entry: Entry) -> None:
         """Download one file, with retries."""

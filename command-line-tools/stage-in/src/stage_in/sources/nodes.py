@@ -1,6 +1,7 @@
 """The product as single files, over as many connections as the platform grants."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,9 +17,8 @@ from stage_in.transfer.quota import RATE
 from stage_in.transfer.response import ResponseBody
 from stage_in.urls import redact
 
-MIN_SHARE_FOR_ZIP = 0.25  # of a product's bytes: for fewer, the zip does not pay
-MIN_GAIN = 5.0  # seconds that changing to the zip must save,
-MIN_GAIN_FACTOR = 1.1  # and in proportion, because both estimates are rough
+EARLY = 2.0, 0.2  # seconds, and share of the zip's time, in which changing to the zip is cheap
+LATE_FACTOR = 2.0  # after that, single files must take this many times as long as the zip
 _MAX_NODES = 10_000
 _MAX_LIST_SIZE = 2 * 1024 * 1024  # bytes; lists of products have up to 30 KB
 _MAX_DEPTH = 16  # folders; products have five
@@ -40,11 +40,13 @@ class NodesSource:
         self.connections = connections
         self._left: dict[str, int] = {}
         self._product_size = 0
+        self._started = 0.0
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Remember what will be opened, to estimate whether the zip would be faster."""
         self._left = {entry.path: entry.size for entry in entries}
         self._product_size = product_size
+        self._started = time.monotonic()
         self._arrivals.expect(sum(self._left.values()))
 
     def list_files(self) -> dict[str, int]:
@@ -87,32 +89,37 @@ class NodesSource:
         """Open one file of the product as chunks.
 
         Raises:
-            SourceError: there is no free slot, and the zip would be faster than waiting.
+            SourceError: the zip would be faster than the files that are left.
             StageInError: the kind depends on the failure.
         """
-        url = f"{self._url(path)}/$value"
+        self._check_pays_off("the platform grants too few downloads")
         try:
-            with self._client.download(url, start) as body:
+            with self._client.download(f"{self._url(path)}/$value", start) as body:
                 yield body
         except BusyError as error:
-            if not self._pays_off():
-                raise SourceError(f"the zip is faster than single files now: {error}") from error
+            self._check_pays_off(str(error))
             raise
         self._left.pop(path, None)
 
-    def _pays_off(self) -> bool:
-        """Tell whether the files that are left arrive sooner one by one than in one zip.
+    def _check_pays_off(self, reason: str) -> None:
+        """Check that the files that are left arrive sooner one by one than in one zip.
 
         Each file occupies a slot for as long as the platform counts it. With a lag of a second,
-        sixty files take longer than a small product takes in one stream. And if no slot is free,
-        one for the zip is found sooner than many, except for a few bands.
+        sixty files take longer than a small product takes in one stream. The change comes early
+        or, as it downloads everything again, only if it saves half of the time.
+
+        Raises:
+            SourceError: the zip is faster.
         """
         pacing = self._client.pacing
         left = [*self._left.values()]
-        if pacing.is_starved and sum(left) >= MIN_SHARE_FOR_ZIP * self._product_size:
-            return False
-        nodes = (sum(left) / RATE + len(left) * pacing.lag) / pacing.expected_limit
-        return nodes <= MIN_GAIN_FACTOR * self._product_size / RATE + MIN_GAIN
+        if not left:
+            return
+        files = pacing.estimate(len(left), sum(left) / RATE)
+        zipped = self._product_size / RATE + pacing.latency
+        is_early = time.monotonic() - self._started < EARLY[0] + EARLY[1] * zipped
+        if files is not None and files > zipped * (1.0 if is_early else LATE_FACTOR):
+            raise SourceError(f"the zip is faster than single files now: {reason}")
 
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:
         """Return name, size in bytes and number of children of the nodes in a folder."""

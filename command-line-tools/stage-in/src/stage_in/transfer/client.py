@@ -2,14 +2,13 @@
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
-from typing import cast
 from urllib.parse import urljoin
 
 import requests
@@ -57,7 +56,10 @@ class Session(requests.Session):
 
 
 class Client:
-    """Makes requests to the platform, with one session for each thread.
+    """Makes requests to the platform. It may be used from several threads.
+
+    All downloads share one pool of connections, because the platform may count connections rather
+    than requests; what it does not count has a pool of its own.
 
     Attributes:
         pacing: grants the download slots.
@@ -87,7 +89,8 @@ class Client:
         self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
         self._stall_timeout = stall_timeout
         self._on_bytes = on_bytes
-        self._local = threading.local()
+        self._documents = _make_session()
+        self._downloads = _make_session()
 
     @contextmanager
     def get(self, url: str) -> Iterator[ResponseBody]:
@@ -96,7 +99,7 @@ class Client:
         Raises:
             StageInError: the kind depends on the failure.
         """
-        with closing(self._follow(url, NoAuth())) as response:
+        with closing(self._follow(self._documents, url, NoAuth())) as response:
             yield self._body(response, url)
 
     @contextmanager
@@ -106,7 +109,8 @@ class Client:
         Raises:
             StageInError: the kind depends on the failure.
         """
-        with closing(self._follow(url, TrustedAuth(self._trust))) as response:
+        auth = TrustedAuth(self._trust)
+        with closing(self._follow(self._documents, url, auth)) as response:
             yield self._body(response, url)
 
     @contextmanager
@@ -126,7 +130,7 @@ class Client:
         auth = BearerAuth(self._trust, self._tokens)
         with (
             self.pacing.slot() as granted,
-            closing(self._follow(url, auth, headers)) as response,
+            closing(self._follow(self._downloads, url, auth, headers)) as response,
         ):
             granted()
             partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
@@ -137,23 +141,16 @@ class Client:
     def _body(self, response: requests.Response, url: str, start: int = 0) -> ResponseBody:
         return ResponseBody(response, url, start, self._on_bytes, self._stall_timeout)
 
-    @property
-    def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            session = Session()
-            session.headers["User-Agent"] = user_agent()
-            session.headers["Accept-Encoding"] = "identity"
-            session.mount("https://", HTTPAdapter(max_retries=0))
-            session.mount("http://", HTTPAdapter(max_retries=0))
-            self._local.session = session
-        return cast(requests.Session, self._local.session)
-
     def _follow(
-        self, url: str, auth: AuthBase, headers: Mapping[str, str] | None = None
+        self,
+        session: Session,
+        url: str,
+        auth: AuthBase,
+        headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
         location = url
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(location, auth, headers)
+            response = self._send(session, location, auth, headers)
             if response.status_code not in _REDIRECTS:
                 self._check_status(response, location)
                 return response
@@ -164,10 +161,10 @@ class Client:
         )
 
     def _send(
-        self, url: str, auth: AuthBase, headers: Mapping[str, str] | None
+        self, session: Session, url: str, auth: AuthBase, headers: Mapping[str, str] | None
     ) -> requests.Response:
         with translated_errors(url):
-            return self._session.get(
+            return session.get(
                 url,
                 auth=auth,
                 headers=headers,
@@ -201,6 +198,16 @@ class Client:
         if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise TemporaryError(message, retry_after)
         raise RefusedError(message)
+
+
+def _make_session() -> Session:
+    session = Session()
+    session.headers["User-Agent"] = user_agent()
+    session.headers["Accept-Encoding"] = "identity"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # threads share nothing
+    session.mount("https://", HTTPAdapter(max_retries=0))
+    session.mount("http://", HTTPAdapter(max_retries=0))
+    return session
 
 
 def user_agent() -> str:

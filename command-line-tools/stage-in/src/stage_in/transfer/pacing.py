@@ -1,4 +1,4 @@
-"""Download slots: how many downloads may be open now."""
+"""Download slots: how many downloads may be open now, as the platform's answers have shown."""
 
 import random
 import threading
@@ -6,82 +6,78 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from loguru import logger
 
 from stage_in.errors import BusyError
-from stage_in.transfer.quota import MAX_CONNECTIONS
 
-MAX_LAG = 3.0  # seconds for which the platform may still count a closed download
 MAX_WAIT = 60.0  # seconds between two requests for a slot, whatever the server asks for
-MIN_WAIT = 0.1  # seconds
-RAISE_AFTER = 2.0  # seconds without a refusal after which one more download is tried
-SETTLED_AFTER = 5.0  # seconds after which a lower limit counts as lasting
-TRIAL = 1.0  # seconds after raising the limit in which a refusal means that it was too high
-LAG_DECAY = 0.99  # factor by which the lag shrinks with each download that succeeds
-STARVED_AFTER = 6  # refusals in a row while no download of this process is open
+MIN_BACKOFF = 0.1  # seconds after a refusal; twice as long after each further one in a row,
+MAX_BACKOFF = 5.0  # up to this
+LAGS = (0.0, *(0.1 * 1.2**step for step in range(23)))  # seconds, up to 5.5
+HALF_LIFE = (
+    2.0  # seconds in which an answer loses half of its weight, because other jobs come and go
+)
+TOLERANCE = 0.5  # wrong predictions by which a hypothesis may exceed the best and is tried anyway
+SMALL_FILE = 0.5  # seconds that a small file takes, to sort the hypotheses by their throughput
+CHECK_INTERVAL = 0.05  # seconds; old answers fade, so a slot may become free while nothing happens
 
-
-@dataclass
-class _Slot:
-    """A slot for one download.
-
-    Attributes:
-        requested: when it was requested, by the monotonic clock.
-        lag: the estimated lag at that time, in seconds.
-        granted: whether the platform has granted it.
-    """
-
-    requested: float
-    lag: float
-    granted: bool = False
+# Number of slots for this process; seconds for which the platform still counts a closed download.
+Hypothesis = tuple[int, float]
 
 
 class Pacing:
     """Hands out download slots: a request is sent only if the platform probably has a free slot.
 
-    The platform grants a user a few downloads over all jobs, and its count lags: a download that
-    has ended is still counted for a while, so that even small files one after another are refused
-    (CS-SI/eodag issue 2019). Neither the lag nor the downloads of other jobs can be queried. Both
-    are learned from refusals, which apply to all workers together.
+    The platform grants a user a few downloads over all jobs, and still counts a download for a
+    while after it has ended (CS-SI/eodag issue 2019). Neither that lag nor the downloads of other
+    jobs can be queried. So there are hypotheses: pairs of a number of slots and a lag. Each predicts
+    the answer to each request, and a wrong prediction counts against it. Old predictions fade. Of
+    the hypotheses that are hardly worse than the best one, the one with the highest throughput is
+    used, so that a better situation is discovered by itself.
+
+    A simulation of some hundred platforms chose this model and its constants.
 
     Attributes:
-        limit: maximum number of parallel downloads now.
-        lag: seconds for which a closed download is probably still counted.
+        latency: seconds between the last request that was granted and its answer.
     """
 
     def __init__(self, connections: int, max_wait: float = MAX_WAIT) -> None:
-        """Start with the maximum number of downloads and no lag.
+        """Start with all slots and no lag.
 
         Args:
             connections: maximum number of parallel downloads.
             max_wait: maximum number of seconds between two requests for a slot.
         """
-        self.limit = self._max_limit = connections
-        self._open = 0
-        self._downloading = 0
-        self._closed: deque[float] = deque(maxlen=MAX_CONNECTIONS)
-        self.lag = 0.0
-        self._refusals = 0
-        self._not_before = 0.0
-        self._raise_after = RAISE_AFTER
-        self._changed = time.monotonic()
-        self._raised = False
+        hypotheses = [(slots, lag) for slots in range(1, connections + 1) for lag in LAGS]
+        hypotheses.sort(key=lambda hypothesis: (hypothesis[1] + SMALL_FILE) / hypothesis[0])
+        self._errors = dict.fromkeys(hypotheses, 0.0)  # the highest throughput first
+        self._last_answer = time.monotonic()
+        self._connections = connections
         self._max_wait = max_wait
+        self._open = self._unanswered = self._refusals = 0
+        self._closed: deque[float] = deque(maxlen=32)
+        self._not_before = 0.0
+        self.latency = 0.0
         self._generation = 0
         self._condition = threading.Condition()
 
-    @property
-    def is_starved(self) -> bool:
-        """Whether single requests were refused time and again while no download was open."""
-        return self._refusals >= STARVED_AFTER
+    def estimate(self, count: int, seconds: float) -> float | None:
+        """Return the seconds in which files will arrive.
 
-    @property
-    def expected_limit(self) -> int:
-        """How many parallel downloads to expect; a lower limit counts only once it has lasted."""
-        settled = time.monotonic() - self._changed > SETTLED_AFTER
-        return self.limit if settled else self._max_limit
+        Args:
+            count: number of files.
+            seconds: time that their bytes take over one connection.
+
+        Returns:
+            The estimate; None while requests are refused and no download is open: then a zip would
+            have to wait for a slot as well.
+        """
+        with self._condition:
+            if self._refusals and self._open <= self._unanswered:
+                return None
+            slots, lag = self._choose()
+            return (seconds + count * (lag + self.latency)) / slots
 
     @contextmanager
     def slot(self) -> Iterator[Callable[[], None]]:
@@ -90,91 +86,93 @@ class Pacing:
         It yields a function to call when the platform has granted the download. A BusyError that
         passes through counts as a refusal.
         """
-        slot = self._enter()
+        requested, predictions = self._enter()
+        answers: list[bool] = []
+
+        def record(granted: bool) -> None:
+            answers.append(granted)
+            self._learn(requested, predictions, granted)
+
         try:
-            yield lambda: self._grant(slot)
+            yield lambda: record(True)
         except BusyError as error:
-            self._refuse(slot, error.retry_after)
+            record(False)
+            self._back_off(error.retry_after or 0.0)
             raise
-        except BaseException:
-            self._leave(slot, succeeded=False)
-            raise
-        self._leave(slot, succeeded=True)
+        finally:
+            self._leave(answers)
 
     def start_over(self) -> None:
-        """Let everyone who waits for a slot fail, and forget refusals: another source starts."""
+        """Let everyone who waits for a slot fail: another source starts."""
         with self._condition:
             self._generation += 1
-            self._refusals = 0
-            self._not_before = 0.0
             self._condition.notify_all()
 
-    def _enter(self) -> _Slot:
+    def _enter(self) -> tuple[float, dict[Hypothesis, bool]]:
+        """Wait for a slot and take it; return the time and the predictions of the answer."""
         with self._condition:
             generation = self._generation
-            while (wait := self._get_wait()) > 0:
-                self._condition.wait(wait)
+            while not self._may_request():
+                self._condition.wait(CHECK_INTERVAL)
                 if generation != self._generation:
                     raise BusyError("another source has started")
+            now = time.monotonic()
+            predictions = {
+                hypothesis: self._is_free(hypothesis, now) for hypothesis in self._errors
+            }
             self._open += 1
-            return _Slot(time.monotonic(), self.lag)
+            self._unanswered += 1
+            return now, predictions
 
-    def _get_wait(self) -> float:
-        """Return how many seconds to wait before looking for a slot again; 0 if one is free."""
+    def _may_request(self) -> bool:
         now = time.monotonic()
-        if now < self._not_before:
-            return self._not_before - now
-        lingering = [left for closed in self._closed if (left := closed + self.lag - now) > 0]
-        if self._open + len(lingering) < self.limit:
-            return 0.0
-        return min(lingering, default=1.0)
+        if self._open >= self._connections or now < self._not_before:
+            return False
+        if self._refusals and self._unanswered:  # one request at a time until one is granted
+            return False
+        return self._is_free(self._choose(), now)
 
-    def _grant(self, slot: _Slot) -> None:
-        with self._condition:
-            slot.granted = True
-            self._downloading += 1
+    def _is_free(self, hypothesis: Hypothesis, now: float) -> bool:
+        slots, lag = hypothesis
+        return self._open + sum(now - closed < lag for closed in self._closed) < slots
 
-    def _leave(self, slot: _Slot, *, succeeded: bool) -> None:
-        with self._condition:
-            now = time.monotonic()
-            self._open -= 1
-            self._downloading -= slot.granted
-            self._closed.append(now)
-            if succeeded:
-                self._refusals = 0
-                self.lag *= LAG_DECAY
-                if self.limit < self._max_limit and now - self._changed > self._raise_after:
-                    self.limit += 1
-                    self._changed = now
-                    self._raised = True
-                    logger.debug("Maximum number of parallel downloads: {}", self.limit)
-            self._condition.notify_all()
+    def _choose(self) -> Hypothesis:
+        fade = 0.5 ** ((time.monotonic() - self._last_answer) / HALF_LIFE)
+        limit = min(self._errors.values()) * fade + TOLERANCE
+        return next(
+            hypothesis for hypothesis, errors in self._errors.items() if errors * fade < limit
+        )
 
-    def _refuse(self, slot: _Slot, retry_after: float | None) -> None:
+    def _learn(self, requested: float, predictions: dict[Hypothesis, bool], granted: bool) -> None:
         with self._condition:
             now = time.monotonic()
-            self._open -= 1
-            if not self._open:
-                self._refusals += 1
-            ages = [slot.requested - closed for closed in self._closed]
-            recent = [age for age in ages if age < MAX_LAG]
-            over = [age for age in recent if age >= slot.lag]
-            # A lag explains the refusal if the downloads of this process, with those that closed
-            # recently, fill all slots. Otherwise, or right after raising the limit, other jobs
-            # hold some.
-            tried_more = self._raised and now - self._changed < TRIAL
-            if over and self._downloading + len(recent) >= MAX_CONNECTIONS and not tried_more:
-                self.lag = max(self.lag, min(over) + MIN_WAIT)
-            elif max(self._open, 1) < self.limit:
-                # After each trial that failed, the next one comes later.
-                self._raise_after = min(self._raise_after * 2, 60.0) if tried_more else RAISE_AFTER
-                self.limit = max(self._open, 1)
-                self._changed = now
-                self._raised = False
-                logger.info(
-                    "The platform is busy. Maximum number of parallel downloads: {}", self.limit
+            before = self._choose()
+            fade = 0.5 ** ((now - self._last_answer) / HALF_LIFE)
+            self._last_answer = now
+            self._unanswered -= 1
+            for hypothesis, errors in self._errors.items():
+                self._errors[hypothesis] = errors * fade + (predictions[hypothesis] != granted)
+            self._refusals = 0 if granted else self._refusals + 1
+            if granted:
+                self.latency = now - requested
+            if (now_chosen := self._choose()) != before:
+                slots, lag = now_chosen
+                logger.debug(
+                    "Parallel downloads: {}, with a pause of {:.1f} s after each", slots, lag
                 )
-            wait = MIN_WAIT * 2 ** min(self._refusals, 10)
-            wait *= random.uniform(0.5, 1)  # noqa: S311 (jitter, not a secret)
-            self._not_before = now + min(max(wait, retry_after or 0.0), self._max_wait)
+
+    def _back_off(self, min_wait: float) -> None:
+        """After a refusal, send no request for a while."""
+        with self._condition:
+            wait = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(self._refusals - 1, 10))
+            wait = max(wait * random.uniform(0.7, 1), min_wait)  # noqa: S311 (jitter, not a secret)
+            until = time.monotonic() + min(wait, self._max_wait)
+            self._not_before = max(self._not_before, until)
+
+    def _leave(self, answers: list[bool]) -> None:
+        with self._condition:
+            self._open -= 1
+            self._unanswered -= not answers
+            if answers != [False]:  # a refused request leaves no session behind
+                self._closed.append(time.monotonic())
             self._condition.notify_all()
