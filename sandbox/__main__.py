@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from sandbox.faults import Fault
-from sandbox.limits import Limits
+from sandbox.limits import Count, Limits
 from sandbox.server import Sandbox
 from sandbox.tokens import Account
 
@@ -92,6 +92,45 @@ def _parse_faults(
     metavar="SECS",
     help="Time for which a finished download still counts as open.",
 )
+@click.option(
+    "--tick",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="SECS",
+    help="A finished download counts as open until the next multiple of this instead.",
+)
+@click.option(
+    "--refusal-lag",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="SECS",
+    help="Time for which a refused request counts as open.",
+)
+@click.option(
+    "--new-per-second",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of downloads that may start in any second. Default: no limit.",
+)
+@click.option(
+    "--count",
+    type=click.Choice(["request", "connection"]),
+    default="request",
+    show_default=True,
+    help="What counts as open: a request, or a TCP connection until it is closed.",
+)
+@click.option(
+    "--other-job",
+    type=(click.FloatRange(0, min_open=True), click.IntRange(1)),
+    metavar="SECS N",
+    help="Another job of the user holds N downloads in the first half of each period of SECS.",
+)
+@click.option(
+    "--total-rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MB/S",
+    help="Maximum rate of all downloads of a user together. Default: no limit.",
+)
 @click.option("--ranges", is_flag=True, help="Honour Range in requests to the download service.")
 @click.option(
     "--fault",
@@ -126,6 +165,12 @@ def main(
     rate: float | None,
     latency: float,
     lag: float,
+    tick: float,
+    refusal_lag: float,
+    new_per_second: int | None,
+    count: Count,
+    other_job: tuple[float, int] | None,
+    total_rate: float | None,
     ranges: bool,
     faults: list[Fault],
     seed: int,
@@ -140,9 +185,17 @@ def main(
     limits = Limits(
         connections=connections,
         rate=None if rate is None else rate * MEGABYTE,
+        total_rate=None if total_rate is None else total_rate * MEGABYTE,
         latency=latency / 1000,
         lag=lag,
+        tick=tick,
+        refusal_lag=refusal_lag,
+        new_per_second=new_per_second,
+        count=count,
     )
+    if other_job is not None:
+        period, downloads = other_job
+        limits = replace(limits, other_period=period, other_downloads=downloads)
     if ready is not None:
         ready.unlink(missing_ok=True)
     with ExitStack() as stack:

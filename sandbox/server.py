@@ -357,7 +357,7 @@ class Sandbox:
             response = await self._services.respond(role, request, body)
             faults = []
             if response.user is not None:
-                if self._sessions.enter(response.user, limits):
+                if self._sessions.enter(response.user, limits, request.transport):
                     counted.append(response.user)
                 else:
                     response = too_many_sessions(limits.retry_after)
@@ -386,8 +386,8 @@ class Sandbox:
             response = await fault.encode(response)
             transforms += fault.transforms(response)
             framing = fault.framing or framing
-        if response.user is not None and limits.rate is not None:
-            transforms.append(partial(throttle, rate=limits.rate))
+        if (user := response.user) is not None and self._sessions.rate(user, limits) is not None:
+            transforms.append(partial(throttle, rate=lambda: self._sessions.rate(user, limits)))
         total = 0
 
         def on_start() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from sandbox.body import Chunks, CloseConnection
 
@@ -45,16 +46,25 @@ async def lengthen(source: Chunks, extra: int) -> Chunks:
     raise CloseConnection
 
 
-async def throttle(source: Chunks, rate: float) -> Chunks:
-    """Send a body evenly at a number of bytes per second, never faster than that."""
-    step = max(1, int(rate * MAX_SILENCE))
-    start = time.monotonic()
-    passed = 0
+async def throttle(source: Chunks, rate: float | Callable[[], float | None]) -> Chunks:
+    """Send a body evenly at a number of bytes per second, never faster than that.
+
+    Args:
+        source: The body.
+        rate: Bytes per second, or a function that returns those of the moment; None for no limit.
+    """
+    due = time.monotonic()
     async for chunk in source:
-        for first in range(0, len(chunk), step):
-            piece = chunk[first : first + step]
-            passed += len(piece)
-            await asyncio.sleep(max(0.0, start + passed / rate - time.monotonic()))
+        first = 0
+        while first < len(chunk):
+            now_rate = rate() if callable(rate) else rate
+            if now_rate is None:
+                yield chunk[first:]
+                break
+            piece = chunk[first : first + max(1, int(now_rate * MAX_SILENCE))]
+            first += len(piece)
+            due += len(piece) / now_rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
             yield piece
 
 

@@ -1,10 +1,30 @@
+"""Download slots, learned from the platform's answers."""
+
 import threading
 import time
 
 import pytest
 
 from stage_in.errors import BusyError
+from stage_in.transfer import pacing as module
 from stage_in.transfer.pacing import Pacing
+
+
+class Clock:
+    """A clock that this test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 def refuse(pacing: Pacing, retry_after: float | None = None) -> None:
@@ -12,7 +32,7 @@ def refuse(pacing: Pacing, retry_after: float | None = None) -> None:
         raise BusyError("full", retry_after)
 
 
-def serve(pacing: Pacing) -> None:
+def download(pacing: Pacing) -> None:
     with pacing.slot() as granted:
         granted()
 
@@ -26,7 +46,9 @@ def test_no_more_slots_than_connections() -> None:
             granted()
             entered.append(1)
 
-    with pacing.slot(), pacing.slot():
+    with pacing.slot() as first, pacing.slot() as second:
+        first()
+        second()
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join(0.2)
@@ -35,45 +57,110 @@ def test_no_more_slots_than_connections() -> None:
     assert entered
 
 
-def test_other_jobs_hold_slots() -> None:
+def test_nothing_is_delayed_where_nothing_is_refused(clock: Clock) -> None:
     pacing = Pacing(4)
+    for _ in range(60):
+        download(pacing)
+    assert pacing.estimate(10, 8.0) == 2.0
+
+
+def test_a_lag_is_learned_and_forgotten(clock: Clock) -> None:
+    """Of a platform that counts for a second what has ended, one file in 0.25 s can be had."""
+    pacing = Pacing(4)
+    counted: list[float] = []
+    refusals = served = 0
+    for _ in range(400):
+        clock.now += 0.05
+        counted = [until for until in counted if until > clock.now]
+        if not pacing._may_request():
+            continue
+        if len(counted) >= 4:
+            refuse(pacing)
+            refusals += 1
+        else:
+            download(pacing)
+            counted.append(clock.now + 1.0)
+            served += 1
+    assert served >= 0.8 * 4 * 20  # of those that are possible in 20 s
+    assert refusals <= 40
+    before = pacing.estimate(40, 0.0)
+    assert before is not None
+    assert 5 < before < 20
+    clock.now += 60  # the platform may count otherwise by now
+    after = pacing.estimate(40, 0.0)
+    assert after is not None
+    assert after < before
+
+
+def test_slots_that_others_hold_are_learned(clock: Clock) -> None:
+    pacing = Pacing(4)
+    with pacing.slot() as first, pacing.slot() as second:
+        first()
+        second()
+        for _ in range(6):
+            clock.now += 0.3
+            if pacing._may_request():
+                refuse(pacing)
+        assert pacing.estimate(0, 8.0) == 4.0
+
+
+def test_one_request_at_a_time_after_a_refusal(clock: Clock) -> None:
+    pacing = Pacing(4)
+    refuse(pacing)
+    clock.now += 10
+    with pacing.slot():
+        assert not pacing._may_request()
+    clock.now += 10
     with pacing.slot() as granted:
         granted()
-        refuse(pacing)
-        assert (pacing.limit, pacing.lag) == (1, 0.0)
+        assert pacing._may_request()
 
 
-def test_a_count_that_lags() -> None:
-    """If a download is refused right after four have ended, these are still counted."""
+@pytest.mark.parametrize(
+    ("retry_after", "earliest", "latest"),
+    [(None, 0.05, 0.2), (7.0, 7.0, 7.1), (1e300, 60.0, 60.1)],
+)
+def test_a_refusal_is_waited_out(
+    clock: Clock, retry_after: float | None, earliest: float, latest: float
+) -> None:
+    """The server may ask for more, but not for more than the maximum."""
     pacing = Pacing(4)
-    for _ in range(4):
-        serve(pacing)
-    refuse(pacing)
-    assert pacing.limit == 4
-    assert 0 < pacing.lag < 1
+    refuse(pacing, retry_after)
+    clock.now += earliest - 0.01
+    assert not pacing._may_request()
+    clock.now += latest - earliest + 0.01
+    assert pacing._may_request()
 
 
-@pytest.mark.parametrize("retry_after", [None, 0.0, 1e300])
-def test_a_wait_is_bounded(retry_after: float | None) -> None:
-    """However often a download is refused, and whatever the server asks for."""
-    pacing = Pacing(1, max_wait=0.001)
+def test_many_refusals_back_off_up_to_a_limit(clock: Clock) -> None:
+    pacing = Pacing(1)
     for _ in range(1100):
-        refuse(pacing, retry_after)
-    assert pacing.is_starved
-    serve(pacing)
-    assert not pacing.is_starved
+        while not pacing._may_request():
+            clock.now += 1.0
+        refuse(pacing)
+    clock.now += module.MAX_BACKOFF
+    assert pacing._may_request()
 
 
-def test_waiting_downloads_fail_when_another_source_starts() -> None:
+def test_nothing_is_estimated_while_nothing_is_granted(clock: Clock) -> None:
+    pacing = Pacing(4)
+    refuse(pacing)
+    assert pacing.estimate(10, 1.0) is None
+    clock.now += 1
+    download(pacing)
+    assert pacing.estimate(10, 1.0) is not None
+
+
+def test_waiting_ends_when_another_source_starts() -> None:
     pacing = Pacing(1)
     outcome: list[str] = []
 
     def wait() -> None:
         try:
             with pacing.slot():
-                outcome.append("granted")
+                outcome.append("in")
         except BusyError:
-            outcome.append("failed")
+            outcome.append("sent away")
 
     with pacing.slot() as granted:
         granted()
@@ -82,4 +169,4 @@ def test_waiting_downloads_fail_when_another_source_starts() -> None:
         time.sleep(0.1)
         pacing.start_over()
         thread.join(5)
-    assert outcome == ["failed"]
+    assert outcome == ["sent away"]

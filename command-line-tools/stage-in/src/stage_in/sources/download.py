@@ -32,7 +32,6 @@ from stage_in.transfer.arrivals import Arrivals, megabytes
 from stage_in.transfer.retries import Retries, retry_until_answered
 from stage_in.transfer.workers import Workers
 
-
 PROBES = 2  # small files that are downloaded first
 
 

@@ -31,10 +31,10 @@ class Pacing:
 
     The platform grants a user a few downloads over all jobs, and still counts a download for a
     while after it has ended (CS-SI/eodag issue 2019). Neither that lag nor the downloads of other
-    jobs can be queried. So there are hypotheses: pairs of a number of slots and a lag. Each predicts
-    the answer to each request, and a wrong prediction counts against it. Old predictions fade. Of
-    the hypotheses that are hardly worse than the best one, the one with the highest throughput is
-    used, so that a better situation is discovered by itself.
+    jobs can be queried. So there are hypotheses: pairs of a number of slots and a lag. Each
+    predicts the answer to each request, and a wrong prediction counts against it. Old predictions
+    fade. Of the hypotheses that are hardly worse than the best one, the one with the highest
+    throughput is used, so that a better situation is discovered by itself.
 
     A simulation of some hundred platforms chose this model and its constants.
 
