@@ -9,6 +9,14 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LOCK := $(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
   --custom-compile-command "make lock"
+# The pages of the site, and the files that they link to.
+PAGES := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md $(wildcard docs/*.md deploy/*/README.md)
+LINKED := LICENSE CITATION.cff codemeta.json stage-in.cwl $(wildcard docs/*.svg docs/*.png \
+  docs/*.ipynb benchmarks/*.json)
+# The version that the theme is made for; `npm view mermaid@VERSION dist.integrity` in hexadecimal.
+MERMAID_VERSION := 12.3.0
+MERMAID_SHA512 := e35d774dd5de2c0b0caee27bf4ea452f93bcf8b4c55e142a676eb4ac5ded8149a2340b519b852e99ed3823eeb93d137ac99ebd2787fcad56165bccd193ae5463
+MERMAID := $(VENV)/docs/mermaid.min.js
 PACKAGE := stage-in.app.cwl
 IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
 
@@ -60,19 +68,21 @@ bench: $(VENV)/ready ## Compare with what users do today, 20 minutes; updates do
 soak: $(VENV)/ready ## Stage 400 products while faults happen, a quarter of an hour; updates docs/reliability.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
 
-docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
-	@$(BIN)/python -m website build
-	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
+docs: $(VENV)/docs/ready $(MERMAID) ## Build the documentation as a site: build/site/index.html
+	@rm -rf build/docs build/overrides build/site && mkdir -p build/docs/assets
+	@tar -cf - $(PAGES) $(LINKED) | tar -xf - -C build/docs
+	@cp website/extra.css $(MERMAID) build/docs/assets
+	@cp -R website/zensical.toml website/overrides build
 	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
 
-docs-generated: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.generated
+docs-generated: $(VENV)/ready ## Update the generated parts of the pages
+	@$(BIN)/cog -r -P -I . -p "from website import show" --verbosity 1 $(PAGES)
 
-docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
-	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+docs-check: docs ## Check each page of the site in Chromium; writes screenshots to build/screens
+	@$(VENV)/docs/bin/python website/check.py build/site build/screens
 
-recording: $(VENV)/ready ## Record `make demo`; writes docs/demo.svg
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/recording.py docs/demo.svg make demo
+recording: $(VENV)/ready ## Draw what `make demo` prints; writes docs/demo.svg
+	@env -u MAKEFLAGS -u MAKELEVEL $(BIN)/python website/terminal.py docs/demo.svg make demo
 
 notebook: demo $(VENV)/notebook/ready ## Run docs/explore.ipynb on what `make demo` has staged
 	@$(VENV)/notebook/bin/python docs/notebook.py docs/explore.ipynb docs/explore.ipynb
@@ -118,9 +128,12 @@ endef
 $(VENV)/docs/ready: docs/requirements.lock | $(VENV)/ready
 	$(call install,what builds the documentation)
 
-$(VENV)/docs/mermaid.min.js: website/mermaid.py | $(VENV)/docs/ready
-	@echo "Fetching what draws the diagrams (once)"
-	@$(BIN)/python -m website.mermaid $@
+# The site contains mermaid, so its readers fetch nothing from other hosts.
+$(MERMAID): | $(VENV)/docs/ready
+	@echo "Fetching mermaid, which draws the diagrams (once)"
+	@cd $(@D) && npm pack --silent --ignore-scripts mermaid@$(MERMAID_VERSION) > npm.log
+	@cd $(@D) && echo "$(MERMAID_SHA512)  mermaid-$(MERMAID_VERSION).tgz" | sha512sum --check --quiet
+	@tar -xzOf $(@D)/mermaid-$(MERMAID_VERSION).tgz package/dist/mermaid.min.js > $@
 
 $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
 	@# The msgpack that it pins has no wheel for Python 3.13, and its C doesn't compile there.
