@@ -53,7 +53,8 @@ def command(line: str) -> str:
 def functions(module: str, *names: str) -> str:
     """Show the signatures and docstrings of functions."""
     members = vars(importlib.import_module(module))
-    return fence("text", "\n".join(pydoc.plaintext.document(members[name]) for name in names))
+    text = "\n".join(pydoc.plaintext.document(members[name]) for name in names)
+    return fence("text", re.sub(r" +\n", "\n", text))
 
 
 def file(path: str) -> str:
@@ -140,7 +141,7 @@ def item(*paths: str) -> str:
     excerpt: dict[str, Any] = {}
     for path in paths:
         *parents, last = path.split("/")
-        source, target = _stage_example(), excerpt
+        source, target = stage_example(), excerpt
         for parent in parents:
             source, target = source[parent], target.setdefault(parent, {})
         target[last] = source[last]
@@ -149,7 +150,7 @@ def item(*paths: str) -> str:
 
 def asset(key: str) -> str:
     """Show an asset of the example item."""
-    return _show_json({key: _stage_example()["assets"][key]})
+    return _show_json({key: stage_example()["assets"][key]})
 
 
 def _show_json(fields: dict[str, Any]) -> str:
@@ -163,7 +164,7 @@ def _show_json(fields: dict[str, Any]) -> str:
 
 
 @cache
-def _stage_example() -> dict[str, Any]:
+def stage_example() -> dict[str, Any]:
     """Stage a product from the sandbox, and return its STAC item."""
     with tempfile.TemporaryDirectory() as folder:
         safe = make_product(Path(folder), NEW)
