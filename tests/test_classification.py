@@ -165,7 +165,7 @@ def test_a_band_is_missing(platform: Sandbox, tmp_path: Path, new: Path) -> None
     assets = ["B02", "B03", "B04", "B08", "B11"]
     ran = run(platform, tmp_path, "tile-classification.cwl", item, assets=assets)
     assert ran.returncode == 1
-    assert "found no cirrus: stage them, too" in ran.stderr
+    assert "found no cirrus. Stage the product again with these bands." in ran.stderr
 
 
 @pytest.mark.parametrize(
