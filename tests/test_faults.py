@@ -78,8 +78,8 @@ def read_matrix() -> dict[str, dict[str, int]]:
 def list_groups(codes: dict[str, int]) -> list[tuple[str, ...]]:
     """Return the sources that one run meets when a fault strikes each of them once.
 
-    A listing that requires a token makes the run fall back to the zip without a second try, and then
-    it requests no single files.
+    A listing that requires a token makes the run fall back to the zip without a second try. Such a
+    run requests no single files.
     """
     if codes["item"] == 77:
         return [("item", "manifest", "file"), ("listing", "zip")]
