@@ -34,7 +34,7 @@ test-slow: $(VENV)/ready $(VENV)/package/ready $(VENV)/notebook/ready ## Run the
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 -m slow
 
 fuzz: $(VENV)/ready ## Give the parsers of what others wrote other input than the tests do, ten minutes
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz --timeout=3600
 
 test-runners: $(VENV)/ready $(VENV)/calrissian/ready $(VENV)/package/ready $(VENV)/toil/ready ## Run the tests in containers, of the image that `make image` built
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)

@@ -97,7 +97,6 @@ def test_missing_token_is_a_permanent_failure(platform: Sandbox, tmp_path: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.skipif(not REAL, reason="the real metadata is not beside the project")
 @pytest.mark.parametrize("template", REAL, ids=lambda path: path.name[38:44])
 def test_products_made_from_real_metadata_are_staged(

@@ -186,7 +186,6 @@ def staging(new: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_killed_run_leaves_the_whole_catalog_or_none_and_can_be_resumed(
     staging: Staging, group: int
