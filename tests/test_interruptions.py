@@ -83,8 +83,8 @@ class Staging:
     windows: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        listed = manifest.parse((self.product / manifest.NAME).read_bytes())
-        self.listed = {manifest.NAME, *listed}
+        listed = manifest.parse((self.product / manifest.MANIFEST).read_bytes())
+        self.listed = {manifest.MANIFEST, *listed}
         self.catalog = self.stage_in.folder / "catalog"
         self.staging = self.stage_in.folder / ".catalog.staging"
         for selection in SELECTIONS:
@@ -171,7 +171,7 @@ class Staging:
             "/".join(re.findall(r"Nodes\(([^)]*)\)", unquote(exchange.path))[1:])
             for exchange in self.stage_in.platform.log.of("download", "*$value")
         ]
-        assert not {*verified} & {*fetched} - {manifest.NAME}
+        assert not {*verified} & {*fetched} - {manifest.MANIFEST}
         if kept_zip or published:
             assert fetched == []
 
