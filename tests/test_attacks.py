@@ -242,7 +242,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
         lambda safe: pack(
             safe, (member(f"{safe.name}/HTML/x", stat.S_IFLNK | 0o777), b"../../../../precious")
         ),
-        "expected a plain file",
+        "plain file",
     ),
     "twice": (lambda safe: pack(safe, (f"{safe.name}/{PRODUCT}", b"evil")), "once"),
     "look-alike": (
@@ -263,8 +263,8 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
         lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x", b"x")), 8, "<H", 1),
         "encrypted",
     ),
-    "wrong CRC": (lambda safe: pack_damaged(safe, zipfile.ZIP_STORED), "x.txt whole in the zip"),
-    "no deflate": (lambda safe: pack_damaged(safe, zipfile.ZIP_DEFLATED), "x.txt whole in the zip"),
+    "wrong CRC": (lambda safe: pack_damaged(safe, zipfile.ZIP_STORED), "x.txt"),
+    "no deflate": (lambda safe: pack_damaged(safe, zipfile.ZIP_DEFLATED), "x.txt"),
     "another name before the bytes": (
         lambda safe: patch(
             pack(safe, (f"{safe.name}/HTML/x", b"x")), 30, "<4s", b"S3B_", local=True
@@ -277,7 +277,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
             (member(f"{safe.name}/{PRODUCT}", method=zipfile.ZIP_DEFLATED), bytes(100_000_000)),
             skip=PRODUCT,
         ),
-        f"of {PRODUCT}, found more",
+        f"of {PRODUCT}",
     ),
     "size of 2**63": (
         lambda safe: pack_with_false_numbers(safe, size=2**63),
@@ -285,11 +285,11 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     ),
     "offset of 2**64 - 1": (
         lambda safe: pack_with_false_numbers(safe, offset=2**64 - 1),
-        "x.txt whole in the zip",
+        "x.txt",
     ),
     "many members": (lambda safe: pack_many(safe, 15_000), "at most 10000 members"),
-    "very many members": (lambda safe: pack_many(safe, 200_000), "one piece of it"),
-    "several disks": (pack_split, "expected a zip"),
+    "very many members": (lambda safe: pack_many(safe, 200_000), "a zip of"),
+    "several disks": (pack_split, "a zip of"),
 }
 
 
@@ -328,7 +328,7 @@ def test_endless_archive_is_refused(
         assert "at most 10000000000 bytes" in run.reason
     else:
         assert run.code == 73, run.log
-        assert "can't write" in run.reason
+        assert "ulimit -f" in run.reason
 
 
 # -- Items
@@ -352,15 +352,15 @@ def stuff(item: Item, text: str) -> bytes:
 ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
     "id with a path": (
         lambda item, _: change(item, id=f"../../precious/{item['id']}"),
-        "expected an item of a Sentinel-2",
+        "item of a Sentinel-2",
     ),
     "id with a surrogate": (
         lambda item, _: change(item, id="\ud800"),
-        "expected an item of a Sentinel-2",
+        "item of a Sentinel-2",
     ),
     "key with a surrogate": (
         lambda item, _: change(item, assets={"\ud800\x1b[2J": {"href": "x"}}),
-        "expected an asset 'Product'",
+        "asset 'Product'",
     ),
     "host behind a back-slash": (
         lambda item, sandbox: move(
@@ -376,7 +376,7 @@ ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
                 sandbox.download, f"{sandbox.download}@{sandbox.stranger.removeprefix('http://')}"
             ),
         ),
-        "expected a plain http(s) URL",
+        "user information",
     ),
     "IPv6": (
         lambda item, sandbox: move(
@@ -393,7 +393,7 @@ ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
     "size": (lambda item, _: stuff(item, f"[{'[],' * 10_000_000}0]"), "found more"),
     "very many assets": (
         lambda item, _: change(item, assets={str(i): {"href": ""} for i in range(50_000)}),
-        "expected an asset 'Product'",
+        "asset 'Product'",
     ),
     "id with a line break": (
         lambda item, _: change(
@@ -402,7 +402,7 @@ ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
             properties={**item["properties"], "deprecated": True},
             stac_extensions=["https://stac-extensions.github.io/version/v1.2.0/schema.json"],
         ),
-        "expected an item of a Sentinel-2",
+        "item of a Sentinel-2",
     ),
 }
 
@@ -493,15 +493,15 @@ XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
     ),
     "image of another format": (
         lambda safe, sandbox: disguise(safe, sandbox),
-        "B03.jp2 to be a JPEG 2000",
+        "no JP2 signature",
     ),
     "very many blocks": (
         lambda safe, _: resize(safe, "T*_B03.jp2", 10_000, 40, 1),
-        "_B03.jp2 to be a JPEG 2000 image that can be read: it says that it has 10000 x 10000",
+        "10000 x 10000",
     ),
     "very many components": (
         lambda safe, _: resize(safe, "T*_TCI.jp2", 255, 1, 100),
-        "_TCI.jp2 to be a JPEG 2000 image that can be read: it says that it has 255 x 255",
+        "255 x 255",
     ),
 }
 
@@ -611,7 +611,7 @@ MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "very many entries": (
         lambda text: text.replace(END, "<dataObject/>" * 100_000 + END),
-        "expected 1 to 10000 files",
+        "10000 files",
     ),
     "none": (lambda text: re.sub("<dataObject .*</dataObject>", "", text, flags=re.S), "found 0"),
     "DOCTYPE": (lambda text: text.replace("?>", '?><!DOCTYPE x SYSTEM "x">', 1), "a DOCTYPE"),
@@ -650,7 +650,7 @@ LISTINGS: dict[str, tuple[bytes, str]] = {
         make_listing(*((f"{number}.txt", 0, 0) for number in range(11_000))),
         "more than 10000",
     ),
-    "size": (b'{"result": [' + b"[]," * 10_000_000 + b"0]}", "expected at most"),
+    "size": (b'{"result": [' + b"[]," * 10_000_000 + b"0]}", "at most"),
     "look-alikes": (make_listing(("a.txt", 1, 0), ("A.txt", 1, 0)), "distinct paths"),
 }
 
@@ -673,7 +673,7 @@ def test_token_with_other_characters_is_refused(
 ) -> None:
     run = world(platform.item_url(new.name), CDSE_ACCESS_TOKEN=f"{platform.mint()}{end}")
     assert run.code == 77, run.log
-    assert "CDSE_ACCESS_TOKEN: expected printable ASCII" in run.reason
+    assert "CDSE_ACCESS_TOKEN" in run.reason
     assert "evil" not in run.log.lower()
     assert len(platform.log) == 0
 
