@@ -59,7 +59,7 @@ test-lowest: $(VENV)/lowest/ready ## Run the fast tests of the tool with the low
 	@$(VENV)/lowest/bin/python -m pytest -n 4 -m "not slow" $(TOOL_TESTS)
 
 fuzz: $(VENV)/ready ## Run the fuzz tests with random input, for ten minutes
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz --timeout=3600
 
 test-image: $(VENV)/ready ## Run the fast tests of the tool in the image that `make image` built
 	@rm -rf build/test && mkdir -p build

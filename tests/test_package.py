@@ -1,9 +1,7 @@
-"""Validators of Application Packages accept ours and find each kind of damage."""
+"""The Application Package: what the one file contains, and what four validators find in it."""
 
 import json
-import os
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,16 +12,14 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, SameTree
-from tests.test_cwl import cwltool
+from tests.cwl_runs import PRESERVE_TRUST, cwltool, run_package_program
 
 pytestmark = pytest.mark.slow
 
-TOOL = ROOT / "command-line-tools/stage-in"
-PROGRAMS = Path(sys.prefix) / "package" / "bin"
 PROCESS = "stage-in-app"
-# Findings to ignore: the image has to be a hint, or `--no-container` would not work, and the
-# publisher of the package fills in the contact and the address of the documentation.
-IGNORED = {
+# Findings that are accepted: the image is a hint, as `--no-container` would not work otherwise, and
+# whoever publishes the package adds an address for questions and a link to its documentation.
+FOR_REVIEW = {
     ("EOAP.CONTAINER.HINT", "stage-in/hints"),
     ("TM.METADATA.QUALITY", "metadata/author/email"),
     ("TM.METADATA.QUALITY", "metadata/softwareHelp"),
@@ -33,23 +29,8 @@ Check = Callable[[Path], list[str]]
 Damage = Callable[[dict[str, Any]], object]
 
 
-def run_program(
-    name: str, *arguments: str | Path, cwd: Path, timeout: float = 120, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a program of the environment of the group package."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        [PROGRAMS / name, *arguments],
-        cwd=cwd,
-        env={"PATH": path, "HOME": str(cwd), **variables},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-
-
 def find(parts: list[Any], name: str) -> Any:
-    """Return the process, input or output with this id."""
+    """Return the process, or the input or output of a process, that has an id."""
     (part,) = (part for part in parts if part["id"] == name)
     return part
 
@@ -69,8 +50,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_eoap_validator(bundle: Path) -> list[str]:
-    """Return the findings of eoap-validator, also those with which it exits with 0."""
-    run = run_program(
+    """Return what eoap-validator finds; it exits with 0 even for checks that were "blocked"."""
+    run = run_package_program(
         *("eoap-validator", f"{bundle}#{PROCESS}", "--format", "json"),
         *("--profile", "eoap-package", "--profile", "metadata"),
         cwd=bundle.parent,
@@ -80,7 +61,7 @@ def check_eoap_validator(bundle: Path) -> list[str]:
         f"{finding['rule_id']}: {finding['message']}"
         for finding in report["findings"]
         if finding["status"] not in ("passed", "not-applicable")
-        and (finding["rule_id"], finding["location"]["path"]) not in IGNORED
+        and (finding["rule_id"], finding["location"]["path"]) not in FOR_REVIEW
     ]
     if run.returncode:
         complaints.append(f"exit code {run.returncode}")
@@ -88,7 +69,7 @@ def check_eoap_validator(bundle: Path) -> list[str]:
 
 
 def loosen_arrays(document: dict[str, Any]) -> None:
-    """Make optional arrays required, because ogc-ap-validator 0.5 crashes on them."""
+    """Replace optional arrays by arrays: ogc-ap-validator 0.5 fails on them with a traceback."""
     for process in document["$graph"]:
         for port in process["inputs"]:
             match port["type"]:
@@ -97,12 +78,12 @@ def loosen_arrays(document: dict[str, Any]) -> None:
 
 
 def check_ap_validator(bundle: Path) -> list[str]:
-    """Return the findings of ap-validator, except that a stage-in has no Directory input."""
+    """Return what ap-validator finds, except that a stage-in has no input of type Directory."""
     document = yaml.safe_load(bundle.read_text())
     loosen_arrays(document)
     copy = bundle.with_suffix(".arrays.cwl")
     copy.write_text(yaml.safe_dump(document, sort_keys=False))
-    run = run_program(
+    run = run_package_program(
         *("ap-validator", "--detail", "all", "--format", "json", copy), cwd=bundle.parent
     )
     if not run.stdout:
@@ -119,7 +100,7 @@ def check_ap_validator(bundle: Path) -> list[str]:
 
 
 def check_cwltool(bundle: Path) -> list[str]:
-    """Return the findings of cwltool, including warnings, with which it exits with 0."""
+    """Return what cwltool finds in the file and in the workflow; it exits with 0 after warnings."""
     complaints = []
     for name in (str(bundle), f"{bundle}#{PROCESS}"):
         run = cwltool("--validate", "--strict", name, cwd=bundle.parent)
@@ -133,10 +114,12 @@ def check_cwltool(bundle: Path) -> list[str]:
 
 
 def check_cwl2ogc(bundle: Path) -> list[str]:
-    """Return what cwl2ogc left out of the OGC process, as it drops what it cannot convert."""
+    """Return what cwl2ogc could not convert, and therefore left out of the OGC process."""
     output = bundle.with_suffix(".json")
     output.unlink(missing_ok=True)
-    run = run_program("transpiler-mate", "cwl2ogc", "--output", output, bundle, cwd=bundle.parent)
+    run = run_package_program(
+        *("transpiler-mate", "cwl2ogc", "--output", output, bundle), cwd=bundle.parent
+    )
     if run.returncode:
         return [run.stderr]
     workflow = find(yaml.safe_load(bundle.read_text())["$graph"], PROCESS)
@@ -155,15 +138,20 @@ def check_cwl2ogc(bundle: Path) -> list[str]:
 CHECKS: list[Check] = [check_eoap_validator, check_ap_validator, check_cwltool, check_cwl2ogc]
 
 
-def test_one_file(bundle: Path) -> None:
+def test_package_is_one_file_with_the_metadata_of_the_project(bundle: Path) -> None:
     document = yaml.safe_load(bundle.read_text())
-    project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
+    pyproject = ROOT / "command-line-tools/stage-in/pyproject.toml"
+    project = tomllib.loads(pyproject.read_text())["project"]
+    assert document["s:softwareVersion"] == project["version"]
     assert document["s:description"] == project["description"]
     assert document["s:license"].endswith(f"/{project['license']}")
     assert document["s:keywords"] == project["keywords"]
     workflow, tool = (find(document["$graph"], name) for name in (PROCESS, "stage-in"))
     assert [step["run"] for step in workflow["steps"]] == ["#stage-in"]
-    # The workflow has the inputs of the tool and passes on all of them.
+    assert tool["hints"] == [
+        {"class": "DockerRequirement", "dockerPull": f"stage-in:{project['version']}"}
+    ]
+    # The workflow passes on every input of the tool, and the bundle keeps their defaults.
     source = yaml.safe_load((ROOT / "stage-in.cwl").read_text())
     names = list(source["inputs"])
     assert [port["id"] for port in workflow["inputs"]] == names
@@ -175,8 +163,8 @@ def test_one_file(bundle: Path) -> None:
     assert tool["temporaryFailCodes"] == source["temporaryFailCodes"]
 
 
-def test_no_apostrophes(bundle: Path) -> None:
-    """A runner on Argo rewrites quotes in its input."""
+def test_texts_have_no_apostrophes(bundle: Path) -> None:
+    """A runner based on Argo rewrites quotes in documents."""
     document = yaml.safe_load(bundle.read_text())
     texts = [
         text
@@ -189,17 +177,17 @@ def test_no_apostrophes(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_clean(bundle: Path, check: Check) -> None:
+def test_validator_finds_nothing(bundle: Path, check: Check) -> None:
     assert check(bundle) == []
 
 
 def get_process(document: dict[str, Any], name: str) -> Any:
-    """Return a process of a bundle for editing."""
+    """Return a process of a package, to edit it."""
     return find(document["$graph"], name)
 
 
 def get_item(document: dict[str, Any], name: str) -> Any:
-    """Return the input item of a process of a bundle for editing."""
+    """Return the input `item` of a process of a package, to edit it."""
     return find(get_process(document, name)["inputs"], "item")
 
 
@@ -279,7 +267,7 @@ DAMAGES: list[tuple[str, Check, Damage, str]] = [
     ("check", "damage", "complaint"),
     [pytest.param(*damage, id=name) for name, *damage in DAMAGES],
 )
-def test_each_check_can_fail(
+def test_validator_finds_what_is_wrong(
     bundle: Path, tmp_path: Path, check: Check, damage: Damage, complaint: str
 ) -> None:
     document = yaml.safe_load(bundle.read_text())
@@ -289,21 +277,21 @@ def test_each_check_can_fail(
     assert complaint in "\n".join(check(broken))
 
 
-def test_ap_validator_still_fails_at_optional_arrays(bundle: Path) -> None:
-    """Remove `loosen_arrays` when this test fails."""
-    run = run_program("ap-validator", bundle, cwd=bundle.parent)
+def test_ap_validator_still_fails_on_optional_arrays(bundle: Path) -> None:
+    """When this fails, `loosen_arrays` is no longer needed."""
+    run = run_package_program("ap-validator", bundle, cwd=bundle.parent)
     assert run.returncode == 1
     assert "'list' object has no attribute 'items'" in run.stderr
 
 
-def test_stages(
+def test_package_stages_a_product(
     bundle: Path, platform: Sandbox, tmp_path: Path, new: Path, assert_same_tree: SameTree
 ) -> None:
     params = tmp_path / "params.yml"
     inputs = {"item": platform.item_url(new.name), "access_token": platform.mint()}
     params.write_text(json.dumps({**inputs, "output_dir": "first"}))
     run = cwltool(
-        *("--no-container", "--preserve-environment", "CDSE_TRUSTED_HOSTS"),
+        *("--no-container", *PRESERVE_TRUST),
         *("--outdir", tmp_path / "out", f"{bundle}#{PROCESS}", params),
         cwd=tmp_path,
         **platform.environment,
