@@ -66,8 +66,6 @@ def test_refusals_slow_the_run_down_and_never_fail_it(
     refusals = [x for x in platform.log if x.status == 429]
     assert refusals
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
-    if limits.connections != 1:  # with one slot and a lag, both sources are right
-        assert "Falling back to the zip" not in run.log
     assert len(refusals) < sum(path.is_file() for path in new.rglob("*")) / 2
 
 
@@ -81,28 +79,60 @@ def test_if_the_count_lags_the_zip_of_a_small_product_is_faster(
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
 
 
-@pytest.mark.parametrize(
-    ("left", "expected"), [(20_000_000, BusyError), (800_000_000, SourceError)]
-)
-def test_without_a_slot_the_zip_is_tried_unless_few_bands_are_left(
-    platform: Sandbox, new: Path, left: int, expected: type[Exception]
-) -> None:
-    """The whole product is not downloaded for one band because no slot was free for a while."""
-    platform.faults.add("on=download status=429")
+@pytest.fixture
+def source(platform: Sandbox, new: Path) -> NodesSource:
+    """A source of one file of a full tile, of which 900 MB are left."""
     tokens = Credentials(Trust(), access_token=platform.mint())
     client = make_client(platform.download, tokens=tokens, pacing=Pacing(1, max_wait=0.001))
     name = ProductName.parse(new.name)
     product = Product(name, platform.products[1].uuid, platform.download)
     source = NodesSource(product, client, Arrivals(), 1)
+    source.expect([Entry("a.jp2", 900_000_000)], 900_000_000)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"), [(20_000_000, BusyError), (800_000_000, SourceError)]
+)
+def test_after_many_refusals_the_zip_is_tried_unless_few_bands_are_left(
+    source: NodesSource, platform: Sandbox, left: int, expected: type[Exception]
+) -> None:
+    """The whole product is not downloaded for one band because no slot was free for a while."""
+    platform.faults.add("on=download status=429")
     source.expect([Entry("a.jp2", left)], 900_000_000)
     raised: list[type[Exception]] = []
-    for _ in range(2 * STARVED_AFTER):
+    for _ in range(STARVED_AFTER + 2):
         with pytest.raises((BusyError, SourceError)) as caught, source.open("a.jp2"):
             pass
         raised.append(caught.type)
-    assert client.pacing.is_starved
     assert set(raised[: STARVED_AFTER - 1]) == {BusyError}
     assert set(raised[STARVED_AFTER:]) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("files", "product_size", "zip_is_faster"),
+    [(60, 900_000_000, False), (2, 20_000_000, False), (600, 20_000_000, True)],
+)
+def test_the_estimate_decides_between_files_and_zip(
+    source: NodesSource,
+    monkeypatch: pytest.MonkeyPatch,
+    files: int,
+    product_size: int,
+    zip_is_faster: bool,
+) -> None:
+    """Each file costs its latency, so many small files take longer than one stream."""
+    pacing = source._client.pacing
+    monkeypatch.setattr(pacing, "_connections", 4)
+    pacing._errors = Pacing(4)._errors
+    pacing.latency = 0.1
+    source.expect(
+        [Entry(f"{number}.jp2", product_size // files) for number in range(files)], product_size
+    )
+    if zip_is_faster:
+        with pytest.raises(SourceError, match="the zip is faster"):
+            source._check_pays_off("too few downloads")
+    else:
+        source._check_pays_off("too few downloads")
 
 
 def test_another_job_holds_all_slots_for_a_while(

@@ -19,6 +19,8 @@ from stage_in.urls import redact
 
 EARLY = 2.0, 0.2  # seconds, and share of the zip's time, in which changing to the zip is cheap
 LATE_FACTOR = 2.0  # after that, single files must take this many times as long as the zip
+MIN_SHARE_FOR_ZIP = 0.25  # of the product's bytes, if no single file is granted
+MIN_GAIN = 1.0  # seconds that changing to the zip must save
 _MAX_NODES = 10_000
 _MAX_LIST_SIZE = 2 * 1024 * 1024  # bytes; lists of products have up to 30 KB
 _MAX_DEPTH = 16  # folders; products have five
@@ -106,7 +108,8 @@ class NodesSource:
 
         Each file occupies a slot for as long as the platform counts it. With a lag of a second,
         sixty files take longer than a small product takes in one stream. The change comes early
-        or, as it downloads everything again, only if it saves half of the time.
+        or, as it downloads everything again, only if it saves half of the time. If no single file
+        is granted for long, the zip is tried, unless only a few bands are left.
 
         Raises:
             SourceError: the zip is faster.
@@ -115,10 +118,12 @@ class NodesSource:
         left = [*self._left.values()]
         if not left:
             return
+        if pacing.is_starved and sum(left) >= MIN_SHARE_FOR_ZIP * self._product_size:
+            raise SourceError(f"no download of a single file is granted: {reason}")
         files = pacing.estimate(len(left), sum(left) / RATE)
         zipped = self._product_size / RATE + pacing.latency
         is_early = time.monotonic() - self._started < EARLY[0] + EARLY[1] * zipped
-        if files is not None and files > zipped * (1.0 if is_early else LATE_FACTOR):
+        if files is not None and files > zipped * (1.0 if is_early else LATE_FACTOR) + MIN_GAIN:
             raise SourceError(f"the zip is faster than single files now: {reason}")
 
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:

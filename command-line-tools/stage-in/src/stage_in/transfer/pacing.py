@@ -20,6 +20,7 @@ HALF_LIFE = (
 )
 TOLERANCE = 0.5  # wrong predictions by which a hypothesis may exceed the best and is tried anyway
 SMALL_FILE = 0.5  # seconds that a small file takes, to sort the hypotheses by their throughput
+STARVED_AFTER = 8  # refusals in a row, which take about 15 seconds
 CHECK_INTERVAL = 0.05  # seconds; old answers fade, so a slot may become free while nothing happens
 
 # Number of slots for this process; seconds for which the platform still counts a closed download.
@@ -61,6 +62,11 @@ class Pacing:
         self.latency = 0.0
         self._generation = 0
         self._condition = threading.Condition()
+
+    @property
+    def is_starved(self) -> bool:
+        """Whether many requests in a row were refused while no download was open."""
+        return self._refusals >= STARVED_AFTER and self._open <= self._unanswered
 
     def estimate(self, count: int, seconds: float) -> float | None:
         """Return the seconds in which files will arrive.
