@@ -20,7 +20,7 @@ from stage_in.transfer.retries import Retries, retry_until_answered
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "MIN_WAIT", 0.01)
+    monkeypatch.setattr(retries, "BACKOFF_UNIT", 0.01)
 
 
 class Request:

@@ -97,8 +97,8 @@ def stage(
 def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
     """Download the zip of a product and unpack it, verified, in the current folder.
 
-    A SAFE folder that is there already is verified and returned. Of the environment variables,
-    only `CDSE_TRUSTED_HOSTS` and `CDSE_IDENTITY_URL` count.
+    A SAFE folder that is there already is verified and returned. No credentials are read from the
+    environment, but proxies, certificates, `CDSE_TRUSTED_HOSTS` and `CDSE_IDENTITY_URL` are.
 
     Args:
         item: the platform's STAC item.

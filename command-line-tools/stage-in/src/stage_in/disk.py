@@ -1,4 +1,4 @@
-"""Writing to disk: failures that say what helps, free space, removal."""
+"""Writing to disk: error messages with remedies, free space, removal."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from stage_in.errors import OutputError, StageInError
+from stage_in.errors import OutputError
 
 _REMEDIES = {
     errno.EFBIG: "Raise the limit of the file size (ulimit -f)",
@@ -29,8 +29,6 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StageInError:
-        raise
     except OSError as error:
         raise OutputError(describe_failure(error, path)) from error
 
@@ -47,7 +45,9 @@ def describe_failure(error: OSError, path: Path) -> str:
         remedy = "Free disk space"
         with suppress(OSError):
             free = _stat_file_system(path)
-            remedy += f" ({free.f_bavail * free.f_frsize} bytes and {free.f_favail} more files fit)"
+            remedy += (
+                f" ({free.f_bavail * free.f_frsize} bytes and {free.f_favail} inodes are free)"
+            )
     verb = "open" if error.errno == errno.EMFILE else "write"
     return (
         f"can't {verb} {error.filename or path}: {error.strerror or error}. "

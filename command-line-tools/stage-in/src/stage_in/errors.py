@@ -30,7 +30,7 @@ class ProductError(StageInError):
 
 
 class VerificationError(ProductError):
-    """The downloaded bytes are not those that were announced. Downloading again may help."""
+    """What a server sent, or a URL that it named, is not acceptable. Another attempt may help."""
 
     retryable = True
 
@@ -56,7 +56,7 @@ class OutputError(StageInError):
 
 
 class TemporaryError(StageInError):
-    """The service or the network fails at the moment.
+    """The service or the network failed temporarily.
 
     Attributes:
         retry_after: how many seconds the server asks to wait; None if it does not say.
@@ -71,7 +71,7 @@ class TemporaryError(StageInError):
 
 
 class BusyError(TemporaryError):
-    """The user has as many downloads open as the platform allows (status 429)."""
+    """The user has as many downloads open as the platform allows (status 429 or DAT-ZIP-100)."""
 
 
 class SourceError(StageInError):

@@ -1,4 +1,4 @@
-"""The log on standard error, without secrets and without other people's control characters."""
+"""The log on standard error, without secrets and without untrusted control characters."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _SECRETS = ("CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD", "CDSE_TO
 _MAX_MESSAGE_LENGTH = 10_000  # characters; quotes are normally cut where they are made
 _MIN_SECRET_LENGTH = 8  # characters; ordinary words may contain a shorter one by chance
 
-# Held while the log is set up, so that a last line can wait for it.
+# Held while the log is set up, so that the message about a signal waits until the log is ready.
 setting_up_log = threading.Lock()
 
 

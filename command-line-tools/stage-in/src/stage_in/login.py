@@ -9,7 +9,11 @@ from stage_in.errors import StageInError
 
 
 @click.command(context_settings={"max_content_width": 100})
-@click.option("--username", envvar="CDSE_USERNAME", help="The command asks for it if missing.")
+@click.option(
+    "--username",
+    envvar="CDSE_USERNAME",
+    help="The command asks for it if missing.",
+)
 @click.option("--refresh", is_flag=True, help="Print the refresh token (valid for an hour).")
 @click.version_option(package_name="stage-in")
 def main(username: str | None, refresh: bool) -> None:
@@ -41,11 +45,11 @@ def main(username: str | None, refresh: bool) -> None:
                 show_default=False,
                 err=True,
             )
-        tokens = log_in(trust, str(username).strip(), password.strip(), totp.strip())
+        access, refresh_token = log_in(trust, str(username).strip(), password.strip(), totp.strip())
     except StageInError as error:
         click.echo(f"cdse-token: {error}", err=True)
         sys.exit(error.exit_code)
-    click.echo(tokens[refresh])
+    click.echo(refresh_token if refresh else access)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command as a process of its own: how signals and the end of the command end it."""
+"""The command as a process of its own: how it exits, after a signal or normally."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ _MAX_LAST_LINE_DELAY = 2.0  # seconds that the last line may take if nobody read
 def run_as_process(command: Callable[[], object]) -> None:
     """Run a command, and end the process without tearing down the interpreter.
 
-    Threads that wait for a server or are importing a library can't be stopped, so the interpreter
-    must not be taken apart under them.
+    Threads that wait for a server or are importing a library can't be stopped, so a normal shutdown
+    of the interpreter could hang or crash.
     """
     # Threads inherit the blocked signals, so only the thread that waits for them gets them.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -38,9 +38,8 @@ def run_as_process(command: Callable[[], object]) -> None:
 def _exit_at_signal() -> None:
     """Wait for a signal and exit at once.
 
-    An exception in the main thread could come up anywhere: inside of a lock, or where it is
-    swallowed. A run must leave a correct state even when it is killed, so there is nothing to
-    clean up here either.
+    An exception raised in the main thread could be swallowed, or leave a lock held. Runs can be
+    resumed after any kill, so nothing needs to be cleaned up.
     """
     number = signal.sigwait(_SIGNALS)
 

@@ -1,4 +1,4 @@
-"""The way of the data, in order: item, product, source, files, catalog, rename."""
+"""One run, step by step: item, product, source, files, catalog, rename."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -144,7 +144,9 @@ class Staging:
                 ]
             for source in sources:
                 if source is zip_source and self._settings.bands is not None:
-                    logger.info("The zip holds the whole product; unselected files are left out")
+                    logger.info(
+                        "The zip holds the whole product; files that are not selected stay packed"
+                    )
                 try:
                     return Download(
                         source, product.name, safe, self._settings, self._arrivals
@@ -161,7 +163,7 @@ class Staging:
 
 
 def is_published(product: ProductName, path: Path, bands: Collection[str] | None = None) -> bool:
-    """Tell whether the catalog of a product is there already, with everything that is wanted.
+    """Tell whether the catalog of a product is there already, with all selected files.
 
     Raises:
         OutputError: something else is there, or a file of the product is missing or changed.

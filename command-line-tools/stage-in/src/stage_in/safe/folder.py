@@ -67,7 +67,7 @@ class SafeFolder:
         """
         granules = [path for path in self.entries if path.endswith(f"/{GRANULE_METADATA}")]
         if len(granules) != 1:
-            raise ProductError(f"expected one granule in {MANIFEST}, found {', '.join(granules)}")
+            raise ProductError(f"expected one granule in {MANIFEST}, found {len(granules)}")
         return {path: self.read(path) for path in (MANIFEST, PRODUCT_METADATA, *granules)}
 
     def read(self, path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The name of a Level-1C product, which says what its metadata must agree with."""
+"""The name of a Level-1C product, and the fields that it encodes."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EXAMPLE = "S2A_MSIL1C_20230216T044851_N0509_R076_T46UEU_20230216T063628"
 
 @dataclass(frozen=True)
 class ProductName:
-    """The name of a product, and what it says.
+    """The parsed name of a product.
 
     Attributes:
         id: the name without `.SAFE`, which is the id of the staged item.

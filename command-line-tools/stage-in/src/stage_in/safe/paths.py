@@ -1,4 +1,4 @@
-"""Paths that others have written, accepted only if they stay inside the SAFE folder."""
+"""Untrusted paths, accepted only if they stay inside the SAFE folder."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ def check_path(path: str, source: str) -> str:
 
     Raises:
         VerificationError: the path is absolute or too long, or contains `..`, a backslash, a drive
-            letter, a control character or the like.
+            letter or a control character.
     """
     parts = path.split("/")
     safe = path.isprintable() and not re.search(r'[\\:*?"<>|#%]', path)
@@ -36,7 +36,7 @@ def check_path(path: str, source: str) -> str:
 
 
 def check_distinct(paths: Collection[str]) -> None:
-    """Check that no two paths are one file where the file system ignores case or Unicode forms.
+    """Check that paths stay distinct on file systems that ignore case or Unicode forms.
 
     Raises:
         VerificationError: two paths differ in that only, or a file is also a folder of another.
@@ -51,5 +51,5 @@ def check_distinct(paths: Collection[str]) -> None:
         for parent in PurePosixPath(key).parents:
             if str(parent) in seen:
                 raise VerificationError(
-                    f"expected files, found that {seen[str(parent)]!r} is also a folder of {path!r}"
+                    f"expected files, found {seen[str(parent)]!r} also as a folder of {path!r}"
                 )

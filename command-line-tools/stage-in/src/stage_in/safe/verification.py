@@ -1,4 +1,4 @@
-"""The check that the files of a product are what its manifest says."""
+"""The check that the files of a product match its manifest."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
@@ -81,8 +81,8 @@ def check_safe_folder(safe: Path, bands: Collection[str] | None = None) -> None:
 def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:
     """Remove what an earlier run has left, except the files that pass verification.
 
-    The beginning of a file stays as well: a server that supports ranges sends the rest of it, and
-    the digest tells whether both belong together.
+    A partial file is kept as well: a server that supports ranges sends the rest, and the digest
+    shows whether both parts match.
 
     Returns:
         The paths of the files that are complete.

@@ -1,4 +1,4 @@
-"""The download of a product's files from one source: each file's way from HTTP to disk."""
+"""The download of a product from one source: each file from HTTP response to verified file."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

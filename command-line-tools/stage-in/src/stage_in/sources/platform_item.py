@@ -76,7 +76,7 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pystac warns of items that call themselves deprecated
             item = pystac.Item.from_dict(fields, preserve_dict=False)
-    except Exception as error:  # whatever pystac stumbles over, the item is wrong
+    except Exception as error:  # pystac raises many kinds of exceptions for invalid items
         raise ProductError(
             f"expected a STAC item at {source}: {type(error).__name__} {str(error)[:200]}"
         ) from error

@@ -33,11 +33,11 @@ class ZipSource:
     """Delivers the files of a product from its zip.
 
     The platform makes the zip on the fly, stored, with data descriptors (CDSE documentation, FAQ).
-    Only the central directory at its end says what is in it, so it is downloaded completely before
+    Only the central directory at its end lists its files, so it is downloaded completely before
     any file is read.
     """
 
-    connections = 2  # the files are on disk already: two processors hash what one disk reads
+    connections = 2  # the files are on disk already, so more threads do not help
 
     def __init__(self, product: Product, client: Client, archive: Path, arrivals: Arrivals) -> None:
         self._product = product
@@ -48,7 +48,7 @@ class ZipSource:
         self._lock = threading.Lock()
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
-        """Do nothing: the zip is complete whatever is opened."""
+        """Do nothing: the zip is always downloaded completely."""
 
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path below the SAFE folder.

@@ -1,7 +1,7 @@
 """Which asset each file of a product becomes, unless stactools-sentinel2 has one for it.
 
 Only the 13 bands have the role `data`, so that consumers which select by that role get them and
-nothing else. Each asset has a role, because many consumers take one without a role for data.
+nothing else. Each asset has a role, because many consumers treat one without a role as data.
 """
 
 import re

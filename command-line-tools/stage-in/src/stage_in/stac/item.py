@@ -75,7 +75,7 @@ def create_item(folder: SafeFolder) -> "pystac.Item":
 
 
 def _set_identity(item: "pystac.Item", name: ProductName) -> None:
-    """Set the id. That of stactools-sentinel2 is the same for a product and its reprocessing."""
+    """Set id and title. stactools-sentinel2 gives a product and its reprocessing the same id."""
     item.id = name.id
     item.common_metadata.title = name.folder
 
@@ -146,7 +146,7 @@ def _set_completeness(item: "pystac.Item", folder: SafeFolder) -> None:
 
 
 def _set_assets(item: "pystac.Item", name: ProductName, present: list[str]) -> None:
-    """Have one asset for each file that is present, and no other.
+    """Give the item one asset for each file that is present, and no other.
 
     stactools-sentinel2 has no masks, no quality reports and no auxiliary data, but has images and
     INSPIRE.xml even if they are missing.
@@ -215,7 +215,7 @@ def _add_file_facts(item: "pystac.Item", folder: SafeFolder) -> None:
         path = asset.href.removeprefix(f"./{folder.path.name}/")
         entry = folder.entries.get(path)
         if entry is None:
-            _set_file_facts(asset, folder.read(path))
+            _describe_content(asset, folder.read(path))
             continue
         asset.extra_fields["file:size"] = entry.size
         if folder.verified and entry.algorithm and entry.digest:
@@ -223,7 +223,7 @@ def _add_file_facts(item: "pystac.Item", folder: SafeFolder) -> None:
             asset.extra_fields["file:checksum"] = f"{prefix}{entry.digest}"
 
 
-def _set_file_facts(asset: "pystac.Asset", content: bytes) -> None:
+def _describe_content(asset: "pystac.Asset", content: bytes) -> None:
     digest = hashlib.new(_OWN_ALGORITHM, content).hexdigest()
     asset.extra_fields["file:size"] = len(content)
     asset.extra_fields["file:checksum"] = f"{_MULTIHASH_PREFIX[_OWN_ALGORITHM]}{digest}"
@@ -251,5 +251,5 @@ def _add_thumbnail(
     )
     # The PNG is not georeferenced, although the item has a `proj:code`.
     asset.extra_fields |= {"proj:code": None, "proj:shape": list(picture.shape)}
-    _set_file_facts(asset, picture.content)
+    _describe_content(asset, picture.content)
     item.add_asset("thumbnail", asset)

@@ -1,4 +1,4 @@
-"""Size and georeferencing of the images of an item, as their files have them."""
+"""Size and georeferencing of the images of an item, read from the files."""
 
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ def set_projection(item: "pystac.Item", folder: SafeFolder, metadata: ProductMet
     """Set size and georeferencing of each image to those of its file.
 
     stactools-sentinel2 computes them from the metadata. Where the file has another number of
-    pixels, as in a product that was made smaller, the file is right because it will be read.
+    pixels, as in a downsampled product, the file is right because it will be read.
 
     Args:
         item: an item whose asset hrefs are relative to the folder that holds the SAFE folder.
@@ -43,7 +43,7 @@ def set_projection(item: "pystac.Item", folder: SafeFolder, metadata: ProductMet
         except ProductError as error:
             if name in required:
                 raise
-            # A mask or a preview may stay: nobody computes with it unasked.
+            # Masks and previews are optional, so a damaged one only gets a warning.
             logger.warning("The item has no size and georeferencing of this file: {}", error)
             asset.extra_fields = {
                 key: value for key, value in asset.extra_fields.items() if key not in _FIELDS

@@ -37,9 +37,9 @@ def preload() -> None:
 
 
 def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "pystac.Item":
-    """Let stactools-sentinel2 make an item of a product's metadata.
+    """Create an item of a product's metadata with stactools-sentinel2.
 
-    It replaces pystac's global way to read meanwhile, for this thread only.
+    Meanwhile pystac's default way to read is replaced, for this thread only.
 
     Args:
         name: the product's name.
@@ -66,7 +66,7 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
                 made = create_item(name.folder)
         except ProductError:
             raise
-        except Exception as error:  # whatever it stumbles over, the metadata are wrong
+        except Exception as error:  # it raises many kinds of exceptions for invalid metadata
             raise ProductError(
                 f"stactools-sentinel2 can't make a STAC item of {', '.join(metadata)} in "
                 f"{name.folder}: {type(error).__name__} {str(error)[:200]}"
@@ -79,8 +79,8 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
 def _warnings_logged() -> Iterator[None]:
     """Log the warnings of the libraries, except those that users can't act on.
 
-    The platform's footprints are clockwise, so each of them gets a warning. Deprecations concern
-    the libraries among themselves.
+    The platform's footprints are clockwise, so each of them gets a warning. Deprecation warnings
+    are for the developers of the libraries.
     """
     from antimeridian import FixWindingWarning
 

@@ -14,7 +14,7 @@ class Arrivals:
     """Counts the bytes that arrive and measures the silence since the last new one.
 
     Bytes downloaded again do not count. So a transfer that is cut at the same position again and
-    again makes no progress, and patience with it ends.
+    again makes no progress, and ends after `patience` seconds.
 
     Attributes:
         expected: bytes that will have arrived in the end.

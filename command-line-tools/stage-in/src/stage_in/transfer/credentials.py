@@ -93,7 +93,7 @@ class Credentials:
         return self._refresh.value if self._refresh is not None else ""
 
     def refused(self, token: str) -> None:
-        """Record that the service has rejected an access token: the next one will be another.
+        """Record that the service has rejected an access token: the next request uses a new one.
 
         A token that has not expired and can't be renewed stays in use, because the service
         sometimes rejects valid tokens.

@@ -99,8 +99,8 @@ def translated_errors(url: str) -> Iterator[None]:
         yield
     except requests.exceptions.ProxyError as error:
         raise TemporaryError(
-            f"{_find_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, on the way "
-            f"to {redact(url)}"
+            f"{_find_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, "
+            f"requesting {redact(url)}"
         ) from error
     except requests.exceptions.SSLError as error:
         raise TemporaryError(

@@ -14,18 +14,19 @@ from stage_in.transfer.client import CONNECT_TIMEOUT
 from stage_in.transfer.response import STALL_TIMEOUT
 from stage_in.transfer.workers import Workers
 
-MAX_FAILURES = 3  # of one request, if the answer is wrong rather than missing
-MIN_WAIT = 1.0  # seconds
-MAX_WAIT = 60.0  # seconds
+MAX_ATTEMPTS = 3  # of one request, if it fails for another reason than a TemporaryError
+BACKOFF_UNIT = 1.0  # seconds; the random waits grow in multiples of it,
+MAX_WAIT = 60.0  # seconds, up to this
 
 T = TypeVar("T")
 
 
 class Retries:
-    """Repeats a request until it succeeds, its answer is wrong three times, or patience ends.
+    """Repeats a request until it succeeds, or its answer is wrong three times.
 
     Temporary failures of the service or the network are not counted: they end the run when no new
-    data has arrived for `patience` seconds. So a slow day costs time and not the product.
+    data has arrived for `patience` seconds. A slow service delays a run but does not end it. How
+    long to wait after a refusal for lack of download slots is decided in `pacing`.
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Retries:
         self._arrivals = arrivals
         self._sleep = sleep
         self._patience = patience
-        self._backoff = wait_random_exponential(multiplier=MIN_WAIT, max=MAX_WAIT)
+        self._backoff = wait_random_exponential(multiplier=BACKOFF_UNIT, max=MAX_WAIT)
 
     def __call__(self, request: Callable[[], T]) -> T:
         """Return what `request` returns when it succeeds.
 
         Raises:
-            StageInError: the last failure of `request`; TemporaryError when patience ends.
+            StageInError: the last failure of `request`; TemporaryError after `patience` seconds
+                without new data.
         """
         failures = 0
 
@@ -52,7 +54,7 @@ class Retries:
             if isinstance(_get_error(state), TemporaryError):
                 return self._arrivals.silence >= self._patience
             failures += 1
-            return failures >= MAX_FAILURES
+            return failures >= MAX_ATTEMPTS
 
         retrying = Retrying(
             retry=retry_if_exception(_is_retryable),
@@ -73,7 +75,8 @@ class Retries:
         """Check from another thread that no request hangs in spite of all time-outs.
 
         Raises:
-            TemporaryError: patience has ended, and the last request should have ended by now.
+            TemporaryError: no new data has arrived for `patience` seconds, and the last request
+                should have ended by now.
         """
         silence = self._arrivals.silence
         last_request = min(CONNECT_TIMEOUT, self._patience) + min(STALL_TIMEOUT, self._patience)
@@ -85,8 +88,8 @@ class Retries:
     def _get_wait(self, state: RetryCallState) -> float:
         """Return the seconds to wait: what the server asks for, or more with each attempt.
 
-        The wait ends when patience does, for a last attempt. After a refusal for lack of download
-        slots the wait is 0 here, because all workers wait for a slot together.
+        It is cut so that there is a last attempt after `patience` seconds. After a refusal for lack
+        of download slots the wait is 0 here, because all workers wait for a slot together.
         """
         error = _get_error(state)
         if isinstance(error, BusyError):

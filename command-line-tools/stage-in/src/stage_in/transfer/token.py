@@ -1,4 +1,4 @@
-"""The platform's tokens: what they say about themselves."""
+"""The platform's tokens: and their claims."""
 
 import base64
 import json
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-MAX_MARGIN = 30.0  # seconds before its expiry at which a token is renewed; a tenth of a short life
+MAX_MARGIN = (
+    30.0  # seconds before its expiry at which a token is renewed; at most a tenth of its validity
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Token:
     def parse(cls, value: str) -> Self:
         """Parse the claims of a token, without checking its signature.
 
-        A token that is not a JSON Web Token (RFC 7519) is taken for an access token that never
+        A token that is not a JSON Web Token (RFC 7519) is treated as an access token that never
         expires.
         """
         claims: Any = {}

@@ -47,7 +47,7 @@ class Trust:
         token endpoint.
 
         Raises:
-            UsageError: a variable holds something else.
+            UsageError: a variable is malformed.
         """
         hosts = re.split(r"[,\s]+", environment.get("CDSE_TRUSTED_HOSTS", ""))
         named = {_parse_origin(origin) for origin in hosts if origin}

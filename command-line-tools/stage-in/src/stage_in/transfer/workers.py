@@ -24,8 +24,8 @@ class Workers:
     """Runs tasks on a number of threads, the heaviest first.
 
     The threads are daemons, so one that waits for a server does not keep the process alive. A task
-    marks where it waits for others; only there can it be abandoned, and it learns so before it
-    continues. Therefore no task touches a file once `run` has returned.
+    marks the sections in which it waits for others. It can be abandoned only there, and gets
+    Stopped when the section ends. Therefore no task touches a file once `run` has returned.
 
     A time-out of a socket can't bound everything: a server may send its header line by line, and a
     name server may not answer. So `run` also watches tasks that wait.
