@@ -14,8 +14,8 @@ from stage_in.errors import OutputError, ProductError
     ("number", "remedy"),
     [
         *((number, "Choose") for number in (errno.EIO, errno.ESTALE, errno.ENOLCK, errno.EACCES)),
-        (errno.EDQUOT, r"Free disk space \(\d+ bytes and \d+ more files fit\), or choose"),
-        (errno.ENOSPC, r"Free disk space \(\d+ bytes and \d+ more files fit\), or choose"),
+        (errno.EDQUOT, r"Free disk space \(\d+ bytes and \d+ inodes are free\), or choose"),
+        (errno.ENOSPC, r"Free disk space \(\d+ bytes and \d+ inodes are free\), or choose"),
         (errno.EFBIG, r"Raise the limit of the file size \(ulimit -f\), or choose"),
     ],
 )

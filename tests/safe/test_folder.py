@@ -70,5 +70,5 @@ def test_two_granules_are_refused(safe: Path) -> None:
     path = find(safe, "MTD_TL.xml")
     second = "GRANULE/L1C_T32TQL/MTD_TL.xml"
     entries = {**folder.entries, second: replace(folder.entries[path], path=second)}
-    with pytest.raises(ProductError, match=f"expected one granule .*{path}, {second}"):
+    with pytest.raises(ProductError, match=r"expected one granule in manifest\.safe, found 2"):
         replace(folder, entries=entries).read_metadata()

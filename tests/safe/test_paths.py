@@ -31,8 +31,8 @@ def test_plain_paths_are_accepted(path: str) -> None:
         (["a", "A"], "distinct paths, found 'a' and 'A'"),
         (["é", "e\u0301"], "distinct paths"),
         (["straße", "STRASSE"], "distinct paths"),
-        (["a", "a/b"], "'a' is also a folder of 'a/b'"),
-        (["a/b/c", "b", "A"], "'A' is also a folder of 'a/b/c'"),
+        (["a", "a/b"], "'a' also as a folder of 'a/b'"),
+        (["a/b/c", "b", "A"], "'A' also as a folder of 'a/b/c'"),
     ],
 )
 def test_paths_that_some_file_system_takes_for_one(paths: list[str], complaint: str) -> None:
