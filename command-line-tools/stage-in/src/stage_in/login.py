@@ -10,9 +10,7 @@ from stage_in.errors import StageInError
 
 @click.command(context_settings={"max_content_width": 100})
 @click.option("--username", envvar="CDSE_USERNAME", help="The command asks for it if missing.")
-@click.option(
-    "--refresh", is_flag=True, help="Print the refresh token (valid for an hour)."
-)
+@click.option("--refresh", is_flag=True, help="Print the refresh token (valid for an hour).")
 @click.version_option(package_name="stage-in")
 def main(username: str | None, refresh: bool) -> None:
     """Print an access token of a Copernicus Data Space account.
@@ -25,12 +23,12 @@ def main(username: str | None, refresh: bool) -> None:
     from loguru import logger
 
     from stage_in.transfer.credentials import log_in, read_secret
-    from stage_in.transfer.environment import check_environment
+    from stage_in.transfer.environment import check_certificates
     from stage_in.transfer.trust import Trust
 
     logger.disable("stage_in")
     try:
-        check_environment(os.environ)
+        check_certificates(os.environ)
         trust = Trust.from_environment(os.environ)
         username = username or click.prompt("User", err=True)
         password = read_secret(os.environ, "CDSE_PASSWORD")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from stage_in.disk import check_disk_space, writing
+from stage_in.disk import check_disk_space, flush, writing
 from stage_in.errors import VerificationError
 from stage_in.safe.bands import is_complete
 from stage_in.safe.folder import SafeFolder
@@ -139,6 +139,9 @@ class Download:
         if not self._settings.verify:
             entry = replace(entry, algorithm=None)
         self._retries(partial(self._try_download, entry))
+        # Here the connection is free again: another worker downloads while this one waits.
+        with writing(self._safe / entry.path):
+            flush(self._safe / entry.path)
         logger.debug("Verified {}", entry.path)
 
     def _try_download(self, entry: Entry) -> None:

@@ -9,17 +9,16 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from stage_in.disk import writing
 from stage_in.safe.bands import TRUE_COLOR
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.metadata import ProductMetadata
 from stage_in.safe.name import ProductName
 from stage_in.safe.radiometry import Radiometry
 from stage_in.safe.xml import XmlFile
-from stage_in.stac import thumbnail
 from stage_in.stac.assets import describe_file
 from stage_in.stac.projection import set_projection
 from stage_in.stac.stactools_item import create_stactools_item
+from stage_in.stac.thumbnail import MEDIA_TYPE, THUMBNAIL, Thumbnail
 
 if TYPE_CHECKING:
     import pystac
@@ -39,15 +38,18 @@ _MIN_GSD = 10  # metres: the ground sampling distance of four bands
 _SOFTWARE = ("stage-in", "stactools-sentinel2")
 
 
-def create_item(folder: SafeFolder) -> "pystac.Item":
-    """Make the STAC item of a product, and its thumbnail beside the SAFE folder.
+def create_item(folder: SafeFolder) -> tuple["pystac.Item", Thumbnail | None]:
+    """Make the STAC item of a product, and its thumbnail.
 
-    All asset hrefs are relative to the folder that holds the SAFE folder.
+    All asset hrefs are relative to the folder that holds the SAFE folder; the thumbnail belongs
+    there as well.
+
+    Returns:
+        The item and the thumbnail; None if a partial product has no image for it.
 
     Raises:
         ProductError: a file is missing or is not what it should be; or the metadata lack what an
             item needs, contradict each other, or belong to another product.
-        OutputError: the thumbnail can't be written.
     """
     present = folder.list_present()
     documents = folder.read_metadata()
@@ -70,8 +72,10 @@ def create_item(folder: SafeFolder) -> "pystac.Item":
     _set_radiometry(item, metadata.radiometry)
     _set_bands(item)
     _add_file_facts(item, folder)
-    _add_thumbnail(item, folder, metadata.images, present)
-    return item
+    thumbnail = _make_thumbnail(folder, metadata.images, present)
+    if thumbnail is not None:
+        _add_thumbnail(item, thumbnail)
+    return item, thumbnail
 
 
 def _set_identity(item: "pystac.Item", name: ProductName) -> None:
@@ -229,27 +233,20 @@ def _set_file_facts(asset: "pystac.Asset", content: bytes) -> None:
     asset.extra_fields["file:checksum"] = f"{_MULTIHASH_PREFIX[_OWN_ALGORITHM]}{digest}"
 
 
-def _add_thumbnail(
-    item: "pystac.Item", folder: SafeFolder, images: Mapping[str, str], present: list[str]
-) -> None:
-    """Write the thumbnail beside the SAFE folder; none if a partial product has no image for it."""
-    import pystac
-
+def _make_thumbnail(
+    folder: SafeFolder, images: Mapping[str, str], present: list[str]
+) -> Thumbnail | None:
+    """Make the thumbnail of the preview, or of the true colour image."""
     previews = [path for path in present if describe_file(path).key == "preview"]
     sources = [path for path in (*previews, images[TRUE_COLOR]) if path in present]
-    if not sources:
-        return
-    picture = thumbnail.Thumbnail.make(folder.path, sources)
-    path = folder.path.parent / thumbnail.THUMBNAIL
-    with writing(path):
-        path.write_bytes(picture.content)
-    asset = pystac.Asset(
-        f"./{thumbnail.THUMBNAIL}",
-        "Thumbnail",
-        media_type=thumbnail.MEDIA_TYPE,
-        roles=["thumbnail"],
-    )
+    return Thumbnail.make(folder.path, sources) if sources else None
+
+
+def _add_thumbnail(item: "pystac.Item", thumbnail: Thumbnail) -> None:
+    import pystac
+
+    asset = pystac.Asset(f"./{THUMBNAIL}", "Thumbnail", media_type=MEDIA_TYPE, roles=["thumbnail"])
     # The PNG is not georeferenced, although the item has a `proj:code`.
-    asset.extra_fields |= {"proj:code": None, "proj:shape": list(picture.shape)}
-    _set_file_facts(asset, picture.content)
+    asset.extra_fields |= {"proj:code": None, "proj:shape": list(thumbnail.shape)}
+    _set_file_facts(asset, thumbnail.content)
     item.add_asset("thumbnail", asset)

@@ -1,0 +1,114 @@
+"""The libraries that read images and coordinate systems, checked before anything is downloaded.
+
+Environment variables of other programs (QGIS, PostGIS, another GDAL) can make them fail, as can a
+low limit of memory. Such a failure must not be blamed on the product.
+"""
+
+import base64
+import os
+import threading
+import warnings
+from collections.abc import MutableMapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from stage_in.errors import UsageError
+
+# Prefixes of the variables that GDAL, OpenJPEG and PROJ read.
+_PREFIXES = ("GDAL_", "OGR_", "CPL_", "OPJ_", "PROJ_", "JP2")
+_NO_FILE = {"GDAL_CONFIG_FILE": os.devnull}  # otherwise GDAL reads ~/.gdal/gdalrc
+# One pixel in JPEG 2000.
+_IMAGE = base64.b85decode(
+    "0000CYEU2`4GM<}0000KW^{RQYH%_j00000YH%_j0000jYH%`W0000MX=r3}0000100001009RF0000001sntY;pkr"
+    "000005dZ)Ho@#J1WB*V8Q2;3b0ssI20RR910RR9100000000000RR910RR9100000000380RjI~01W{E009611Oxy9"
+    "ng3h>1VBLlWB@$?0Yh?SVRU6=AYyqSPjF>!N>D{dAa-SPb7^mGATlmBE;BA5Oixo&Ohr>uAaiAObZKs9b0BqdWn}-5"
+    "015yA0000J00IA#&$I{$pa0n"
+)
+
+
+def isolate(environment: MutableMapping[str, str]) -> None:
+    """Remove other programs' settings of GDAL and PROJ from the environment of this process.
+
+    The wheels of rasterio bring their own data. Other builds, such as conda's, may find theirs by
+    these variables, which then stay.
+    """
+    spec = find_spec("rasterio")
+    folders = (spec.submodule_search_locations if spec is not None else None) or []
+    if any((Path(folder) / "proj_data").is_dir() for folder in folders):
+        for name in _list_settings(environment):
+            del environment[name]
+        environment.update(_NO_FILE)
+
+
+def check_path(path: Path) -> None:
+    """Check that libraries can open files in a folder.
+
+    Raises:
+        UsageError: its path is not UTF-8, which GDAL and JSON need.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"expected a path in UTF-8 as --output-dir, found {os.fsencode(path.absolute())!r}. "
+            "Choose another --output-dir or working directory"
+        ) from error
+
+
+class Libraries:
+    """Loads and checks the libraries in a thread, while the process waits for a server."""
+
+    def __init__(self) -> None:
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._load, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system allows no more threads
+            self._load()
+
+    def check(self) -> None:
+        """Wait until the libraries are loaded.
+
+        Raises:
+            UsageError: they can't be loaded, or don't work.
+        """
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._failure is not None:
+            settings = _list_settings(os.environ)
+            remedy = (
+                f"Unset {', '.join(settings)}, which may belong to another program"
+                if settings
+                else "Install the tool again, or raise the limit of memory (ulimit -v)"
+            )
+            raise UsageError(
+                f"the libraries that read images can't be used: {type(self._failure).__name__} "
+                f"{str(self._failure)[:300]}. {remedy}"
+            ) from self._failure
+
+    def _load(self) -> None:
+        try:
+            _try_out()
+        except Exception as error:  # whatever it is, it is this machine's fault
+            self._failure = error
+
+
+def _try_out() -> None:
+    """Load the libraries, resolve one EPSG code, and open one tiny JPEG 2000 image."""
+    from rasterio.crs import CRS
+    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio.io import MemoryFile
+
+    CRS.from_epsg(32632)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with MemoryFile(_IMAGE, ext=".jp2") as file, file.open(driver="JP2OpenJPEG") as image:
+            image.read()
+
+    from stage_in.stac.stactools_item import preload
+
+    preload()
+
+
+def _list_settings(environment: MutableMapping[str, str]) -> list[str]:
+    return [name for name in sorted(environment) if name.startswith(_PREFIXES)]
