@@ -7,6 +7,7 @@ or `_add` corrects or completes one aspect of it. docs/item.md defines the resul
 import hashlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from stage_in.safe.bands import TRUE_COLOR
@@ -154,6 +155,9 @@ def _set_assets(item: "pystac.Item", name: ProductName, present: list[str]) -> N
 
     stactools-sentinel2 has no masks, no quality reports and no auxiliary data, but has images and
     INSPIRE.xml even if they are missing.
+
+    Consumers copy assets side by side by the last part of their href, so of files with the same
+    name only one becomes an asset: the quality reports of the granule, not those of the datastrip.
     """
     import pystac
 
@@ -164,9 +168,15 @@ def _set_assets(item: "pystac.Item", name: ProductName, present: list[str]) -> N
         made[path] = key, asset
     item.assets = {}
     # The bands come first, in the order of stactools-sentinel2.
-    for path in dict.fromkeys([path for path in made if path in present] + present):
+    paths = dict.fromkeys([path for path in made if path in present] + present)
+    granule = {PurePosixPath(path).name for path in paths if path.startswith("GRANULE/")}
+    for path in paths:
+        if path.startswith("DATASTRIP/") and PurePosixPath(path).name in granule:
+            continue
         file = describe_file(path)
         key, asset = made.get(path) or (file.key, pystac.Asset(path, roles=[*file.roles]))
+        if file.bands:
+            asset.extra_fields["bands"] = [{"name": name} for name in file.bands]
         asset.href = f"./{name.folder}/{path}"
         asset.title = asset.title or file.title
         asset.media_type = asset.media_type or file.media_type
@@ -192,12 +202,10 @@ def _set_bands(item: "pystac.Item") -> None:
     """Add STAC 1.1's `bands` beside `eo:bands` and `raster:bands`."""
     for asset in item.assets.values():
         fields = asset.extra_fields
-        if "eo:bands" not in fields:
-            continue
-        values: list[dict[str, Any]] = fields.get("raster:bands") or [{}] * len(fields["eo:bands"])
-        fields["bands"] = [
-            _merge_band(*pair) for pair in zip(fields["eo:bands"], values, strict=True)
-        ]
+        named: list[dict[str, Any]] = fields.get("eo:bands") or fields.get("bands") or []
+        values: list[dict[str, Any]] = fields.get("raster:bands") or [{}] * len(named)
+        if named:
+            fields["bands"] = [_merge_band(*pair) for pair in zip(named, values, strict=True)]
 
 
 def _merge_band(spectral: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
