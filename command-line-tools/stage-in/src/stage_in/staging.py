@@ -24,6 +24,7 @@ from stage_in.sources.product import Product
 from stage_in.sources.source import Source
 from stage_in.sources.zip import ZipSource, get_part
 from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
+from stage_in.stac.item import read_item
 from stage_in.transfer.arrivals import Arrivals, OnNews
 from stage_in.transfer.client import Client
 from stage_in.transfer.credentials import Credentials
@@ -164,7 +165,7 @@ class Staging:
                     logger.info("The zip holds the whole product; unselected files are left out")
                 try:
                     return Download(
-                        source, product.name, safe, self._settings, self._arrivals
+                        source, product.name, safe, self._settings, self._arrivals, read_item
                     ).run()
                 except (SourceError, NotFoundError, RefusedError) as error:
                     if source is zip_source:

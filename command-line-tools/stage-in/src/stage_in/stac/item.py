@@ -53,15 +53,7 @@ def create_item(folder: SafeFolder) -> tuple["pystac.Item", Thumbnail | None]:
             item needs, contradict each other, or belong to another product.
     """
     present = folder.list_present()
-    documents = folder.read_metadata()
-    _, product_path, granule_path = documents
-    metadata = ProductMetadata.read(
-        folder.name,
-        XmlFile(documents[product_path], product_path, "Level-1C_User_Product"),
-        XmlFile(documents[granule_path], granule_path, "Level-1C_Tile_ID"),
-        folder.entries,
-    )
-    item = create_stactools_item(folder.name, documents)
+    item, metadata = read_item(folder)
     _set_identity(item, folder.name)
     _set_properties(item, metadata)
     _set_processing(item, metadata)
@@ -77,6 +69,27 @@ def create_item(folder: SafeFolder) -> tuple["pystac.Item", Thumbnail | None]:
     if thumbnail is not None:
         _add_thumbnail(item, thumbnail)
     return item, thumbnail
+
+
+def read_item(folder: SafeFolder) -> tuple["pystac.Item", ProductMetadata]:
+    """Make the first version of the item of the product's metadata, which need no other file.
+
+    Returns:
+        The item of stactools-sentinel2, and the metadata that complete it.
+
+    Raises:
+        ProductError: the metadata lack what an item needs, contradict each other, or belong to
+            another product.
+    """
+    documents = folder.read_metadata()
+    _, product_path, granule_path = documents
+    metadata = ProductMetadata.read(
+        folder.name,
+        XmlFile(documents[product_path], product_path, "Level-1C_User_Product"),
+        XmlFile(documents[granule_path], granule_path, "Level-1C_Tile_ID"),
+        folder.entries,
+    )
+    return create_stactools_item(folder.name, documents), metadata
 
 
 def _set_identity(item: "pystac.Item", name: ProductName) -> None:
