@@ -16,6 +16,7 @@ from stage_in.errors import UsageError
 
 # Prefixes of the variables that GDAL, OpenJPEG and PROJ read.
 _PREFIXES = ("GDAL_", "OGR_", "CPL_", "OPJ_", "PROJ_", "JP2")
+_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 _NO_FILE = {"GDAL_CONFIG_FILE": os.devnull}  # otherwise GDAL reads ~/.gdal/gdalrc
 # One pixel in JPEG 2000.
 _IMAGE = base64.b85decode(
@@ -75,12 +76,12 @@ class Libraries:
         if self._thread.ident is not None:
             self._thread.join()
         if self._failure is not None:
-            settings = _list_settings(os.environ)
-            remedy = (
-                f"Unset {', '.join(settings)}, which may belong to another program"
-                if settings
-                else "Install the tool again, or raise the limit of memory (ulimit -v)"
-            )
+            loading = isinstance(self._failure, ImportError | MemoryError)
+            names = _LOADER if loading else _list_settings(os.environ)
+            settings = [name for name in names if name in os.environ]
+            remedy = "Raise the limit of memory (ulimit -v), or install the tool again"
+            if settings:
+                remedy = f"Unset {', '.join(settings)}, which may belong to another program"
             raise UsageError(
                 f"the libraries that read images can't be used: {type(self._failure).__name__} "
                 f"{str(self._failure)[:300]}. {remedy}"
@@ -111,4 +112,8 @@ def _try_out() -> None:
 
 
 def _list_settings(environment: MutableMapping[str, str]) -> list[str]:
-    return [name for name in sorted(environment) if name.startswith(_PREFIXES)]
+    return [
+        name
+        for name, value in sorted(environment.items())
+        if name.startswith(_PREFIXES) and (name, value) not in _NO_FILE.items()
+    ]
