@@ -24,13 +24,13 @@ from urllib3.util import parse_url
 from sandbox.server import Sandbox
 from sandbox.services import ROLES
 from stage_in.errors import ProductError, StageInError, VerificationError
-from stage_in.transfer.arrivals import Arrivals
 from stage_in.safe import manifest
 from stage_in.safe.manifest import Entry
 from stage_in.safe.verification import receive
 from stage_in.sources.platform_item import MAX_ITEM_SIZE, parse_item
 from stage_in.sources.product import Product
 from stage_in.sources.zip import ZipSource
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
 from stage_in.transfer.pacing import Pacing
 from stage_in.transfer.trust import Trust

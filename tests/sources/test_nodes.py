@@ -12,10 +12,10 @@ import pytest
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from stage_in.errors import BusyError, SourceError
-from stage_in.transfer.arrivals import Arrivals
 from stage_in.safe.manifest import Entry
 from stage_in.sources.nodes import NodesSource
 from stage_in.sources.product import Product
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
 from stage_in.transfer.credentials import Credentials
 from stage_in.transfer.pacing import STARVED_AFTER, Pacing

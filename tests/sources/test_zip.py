@@ -16,10 +16,10 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.server import Sandbox
 from stage_in.errors import ProductError, VerificationError
-from stage_in.transfer.arrivals import Arrivals
 from stage_in.sources import zip as zipped
 from stage_in.sources.product import Product
 from stage_in.sources.zip import ZipSource
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
 from stage_in.transfer.credentials import Credentials
 from stage_in.transfer.pacing import Pacing

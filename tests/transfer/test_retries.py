@@ -12,8 +12,8 @@ from stage_in.errors import (
     UnauthorizedError,
     VerificationError,
 )
-from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer import retries
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.retries import Retries
 
 
