@@ -54,10 +54,10 @@ sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.jso
 release-check: $(VENV)/release/ready package ## Do all of a release that needs no registry, into dist/; TAG=v0.1.0 for a release
 	@PATH="$(CURDIR)/$(VENV)/release/bin:$$PATH" REFERENCE="$(REFERENCE)" deploy/check.sh $(TAG)
 
-bench: $(VENV)/ready ## Measure against what users do today, half an hour; writes docs/benchmarks.md
+bench: $(VENV)/ready ## Compare with what users do today, 20 minutes; updates docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
-soak: $(VENV)/ready ## Stage 400 products while things go wrong, a quarter of an hour; writes docs/reliability.md
+soak: $(VENV)/ready ## Stage 400 products while faults happen, a quarter of an hour; updates docs/reliability.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
 
 docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html

@@ -1,1 +1,1 @@
-"""What staging a product costs, against what users do today: `python -m benchmarks`."""
+"""Measures what staging a product costs, compared with what users do today."""

@@ -1,46 +1,73 @@
-"""The product that is staged: real metadata, and files as large as a real tile's in proportion."""
+"""The product that is staged: valid metadata and images, padded to the sizes of a real tile."""
 
+import csv
 import os
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.sizes import FULL_TILE, SIZES, get_kind
 from sandbox.manifest import listed_files, write_manifest
 from sandbox.product import NEW, make_product
 
 MEGABYTE = 1_000_000
 BANDS = ("B02", "B03", "B04")
 
+# The files that the manifest of a full tile lists, and the sizes that it gives for them:
+# S2A_MSIL1C_20230216T044851_N0509_R076_T46UEU_20230216T063628.
+with Path(__file__).with_name("full_tile.csv").open() as _file:
+    SIZES = {row["path"]: int(row["bytes"]) for row in csv.DictReader(_file)}
+FULL_TILE = sum(SIZES.values())
+
 _RECIPE = replace(NEW, pixels=192)
-_CHUNK = 4 * 1024 * 1024
-_LINE = b" " * 99 + b"\n"
+_STEM = re.compile(r"T\d{2}[A-Z]{3}_\d{8}T\d{6}_")
 
 
 def make_padded_product(folder: Path, size: int) -> Path:
-    """Write a product whose files have the sizes of a full tile times one constant.
+    """Write a product of about `size` bytes; return its SAFE folder.
 
-    Each file keeps its content, so that metadata can be read and images be opened, and is padded
-    by what its format lets readers pass over: a `free` box behind a JP2's codestream, blank lines
-    behind an XML document's end. Files whose content is longer than that are left as they are.
-
-    Args:
-        folder: where the SAFE folder goes.
-        size: bytes that the product is to have, about.
-
-    Returns:
-        The SAFE folder.
+    Its files have the sizes of a full tile times one constant, except where they are larger anyway.
+    Metadata can be read, and images can be decoded.
     """
     safe = make_product(folder, _RECIPE)
     for listed in listed_files(_RECIPE):
         path = safe / listed.path
-        _pad(path, SIZES[get_kind(listed.path)] * size // FULL_TILE)
+        content = path.read_bytes()
+        missing = SIZES[get_kind(listed.path)] * size // FULL_TILE - len(content)
+        if missing > 0 and path.suffix == ".jp2":
+            path.write_bytes(pad_image(content, missing))
+        elif missing > 0:
+            path.write_bytes(content + b"\n" * missing)
     write_manifest(_RECIPE, safe)
     return safe
 
 
+def pad_image(content: bytes, missing: int) -> bytes:
+    """Put random bytes behind the packets of the only tile-part of a JP2 file.
+
+    A decoder has all packets by then and skips the rest of the tile-part. The lengths of the box
+    `jp2c` (ISO 15444-1, I.4) and of the tile-part (Psot, A.4.2) grow by as much.
+    """
+    image = bytearray(content)
+    box = image.index(b"jp2c") - 4
+    psot = image.index(b"\xff\x90\x00\x0a", box) + 6
+    for position in (box, psot):
+        (length,) = struct.unpack_from(">I", image, position)
+        struct.pack_into(">I", image, position, length + missing)
+    image[-2:-2] = os.urandom(missing)  # in front of EOC
+    return bytes(image)
+
+
+def get_kind(path: str) -> str:
+    """Return the key in `SIZES` of a file of any product, given by its path in the SAFE folder."""
+    parts = path.split("/")
+    if parts[0] in ("DATASTRIP", "GRANULE"):
+        del parts[1]
+    return "/".join([*parts[:-1], _STEM.sub("", parts[-1])])
+
+
 def get_sizes(safe: Path) -> dict[str, int]:
-    """Return the bytes of each file of a product, by its path below the SAFE folder."""
+    """Return the bytes of each file of a product, by its path in the SAFE folder."""
     return {
         path.relative_to(safe).as_posix(): path.stat().st_size
         for path in sorted(safe.rglob("*"))
@@ -48,33 +75,11 @@ def get_sizes(safe: Path) -> dict[str, int]:
     }
 
 
-def select_bands(sizes: dict[str, int]) -> dict[str, int]:
-    """Return what three bands of a product need: their images, and the metadata.
+def is_needed_for_bands(path: str) -> bool:
+    """Tell whether `--assets B02,B03,B04` needs a file: an image of theirs, or metadata.
 
-    Metadata are the manifest and all XML documents; masks, previews, and weather are not.
-
-    Args:
-        sizes: of all files, by path.
+    Metadata are the manifest and all XML files. Masks and the preview are staged, too, but are
+    not needed.
     """
     images = {f"GRANULE/IMG_DATA/{band}.jp2" for band in BANDS}
-    return {
-        path: size
-        for path, size in sizes.items()
-        if get_kind(path) in images or path.endswith(".xml") or path == "manifest.safe"
-    }
-
-
-def _pad(path: Path, size: int) -> None:
-    missing = size - path.stat().st_size
-    with path.open("ab") as file:
-        if path.suffix == ".jp2":
-            # A box of ISO/IEC 15444-1, annex I: its length, itself included, its type, its bytes.
-            if missing >= 8:
-                file.write(struct.pack(">I4s", missing, b"free"))
-            missing -= 8
-        if path.suffix in (".xml", ".xsl", ".html"):
-            lines, rest = divmod(max(missing, 0), len(_LINE))
-            file.write(_LINE * lines + b"\n" * rest)
-            return
-        while missing > 0:
-            missing -= file.write(os.urandom(min(missing, _CHUNK)))
+    return get_kind(path) in images or path.endswith(".xml") or path == "manifest.safe"

@@ -1,8 +1,10 @@
-"""The command as a process, against the platform on this machine."""
+"""The command as a process, against the sandbox."""
 
 import json
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +14,7 @@ import pytest
 from sandbox.server import Sandbox
 from tests.conftest import SameTree, StageIn
 
-USAGE = """\
+USAGE = b"""\
 Usage: python -m app.app [OPTIONS]
 
   Stage a Sentinel-2 Level-1C product
@@ -20,19 +22,50 @@ Usage: python -m app.app [OPTIONS]
 Options:
   --input-item TEXT  Sentinel-2 Level-1C CDSE STAC Item URL  [required]
 """
+HELP_COLUMN = 21
 OTHER_OPTIONS = {
     *("--output-dir", "--assets", "--transport", "--connections", "--patience", "--no-verify"),
     *("--verbose", "--quiet", "--version", "--help"),
 }
+STAGE_IN = Path(sys.executable).with_name("stage-in")
 
 
-def test_usage() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "app.app", "--help"], capture_output=True, text=True, check=True
-    ).stdout
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_help(columns: str) -> None:
+    environment = {**os.environ, "COLUMNS": columns}
+    command = [sys.executable, "-m", "app.app", "--help"]
+    shown = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert shown.startswith(USAGE)
-    options = {line.split()[0] for line in shown.splitlines() if line.startswith("  --")}
+    options = set()
+    for line in shown.decode().partition("Options:\n")[2].splitlines():
+        option, text = line[:HELP_COLUMN], line[HELP_COLUMN:]
+        assert option.endswith("  ")
+        assert text.strip() == text != ""
+        options |= {option.split()[0]} if option.strip() else set()
     assert options == OTHER_OPTIONS | {"--input-item"}
+
+
+def test_help_of_the_installed_command() -> None:
+    shown = subprocess.run([STAGE_IN, "--help"], capture_output=True, check=True).stdout
+    assert shown.startswith(USAGE.replace(b"python -m app.app", b"stage-in"))
+
+
+def test_help_imports_no_heavy_library() -> None:
+    script = (
+        "import sys\n"
+        "from app.app import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = {'pystac', 'stactools', 'rasterio', 'requests', 'loguru', 'lxml'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_version() -> None:
+    shown = subprocess.run([STAGE_IN, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.split()[-1] == version("stage-in")
 
 
 @pytest.mark.parametrize("transport", ["nodes", "zip"])
@@ -85,17 +118,17 @@ slow = [pytest.param(name, marks=pytest.mark.slow) for name in ("tile_10m", "x_P
 
 
 @pytest.mark.parametrize("name", ["B12", "S2_B02", "a::b", "Ünï #%", *slow])
-def test_the_working_folder_changes_nothing(
+def test_the_name_of_the_working_folder_does_not_matter(
     stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, name: str
 ) -> None:
     plain = stage_in(platform.item_url(new.name), "--output-dir", str(tmp_path / "plain"))
-    strange = StageIn(platform, tmp_path / name)
-    strange.folder.mkdir()
-    run = strange(platform.item_url(new.name))
+    unusual = StageIn(platform, tmp_path / name)
+    unusual.folder.mkdir()
+    run = unusual(platform.item_url(new.name))
     assert (plain.code, run.code) == (0, 0), run.log
     item = f"{new.stem}/{new.stem}.json"
     assert (tmp_path / "plain" / item).read_text() == (
-        strange.folder / "catalog" / item
+        unusual.folder / "catalog" / item
     ).read_text()
 
 
@@ -107,17 +140,17 @@ def test_item_from_a_file(stage_in: StageIn, platform: Sandbox, new: Path) -> No
     assert {exchange.role for exchange in platform.log} == {"download"}
 
 
-def test_already_there(stage_in: StageIn, platform: Sandbox, new: Path, old: Path) -> None:
+def test_a_second_run(stage_in: StageIn, platform: Sandbox, new: Path, old: Path) -> None:
     assert stage_in(platform.item_url(new.name)).code == 0
-    asked = len(platform.log.of("download"))
+    requested = len(platform.log.of("download"))
     again = stage_in(platform.item_url(new.name))
     assert again.code == 0
     assert "already" in again.reason
-    assert len(platform.log.of("download")) == asked
+    assert len(platform.log.of("download")) == requested
 
     other = stage_in(platform.item_url(old.name))
     assert other.code == 73
-    assert "move it away" in other.reason
+    assert "Move it away" in other.reason
 
     band = next((stage_in.folder / "catalog").rglob("*_B05.jp2"))
     band.write_bytes(band.read_bytes()[:-1] + b"x")
@@ -127,7 +160,7 @@ def test_already_there(stage_in: StageIn, platform: Sandbox, new: Path, old: Pat
     assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
 
 
-def test_without_verification(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+def test_no_verify(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     run = stage_in(platform.item_url(new.name), "--no-verify")
     assert run.code == 0, run.log
     assert "0 by the digests" in run.log
@@ -135,7 +168,7 @@ def test_without_verification(stage_in: StageIn, platform: Sandbox, new: Path) -
     assert json.loads(item.read_text())["properties"]["stage-in:verified"] is False
 
 
-def test_no_token(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+def test_a_token_that_cannot_be_one(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     for token in ("", "  \n", "(secret-0b1f5e9c)", "two words", "line\nbreak", "é"):
         run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=token)
         assert run.code == 77, run.log
@@ -144,7 +177,7 @@ def test_no_token(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     assert len(platform.log) == 0
 
 
-def test_refused_token(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+def test_a_refused_token(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=platform.mint(aud=[]))
     assert run.code == 77
     assert "DAT-ZIP-609" in run.reason
@@ -157,15 +190,15 @@ def test_refused_token(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
         ({"type": "Catalog", "id": "x"}, 65, "found Catalog"),
         ({"type": "FeatureCollection", "features": []}, 65, "found FeatureCollection"),
         ([1, 2], 65, "found list"),
-        ({"type": "Feature", "id": "x"}, 65, "expected a STAC item"),
-        ({"type": "Feature", "id": 5, "assets": 1}, 65, "expected a STAC item"),
-        (b"<!DOCTYPE html><html>Maintenance</html>", 65, "expected a STAC item in JSON"),
-        (b"\xff\xfe", 65, "expected a STAC item in JSON"),
-        (b"[" * 100_000, 65, "expected a STAC item in JSON"),
-        (b'{"type": "Feature", "id": NaN}', 65, "expected a STAC item in JSON"),
+        ({"type": "Feature", "id": "x"}, 65, "Expected a STAC item"),
+        ({"type": "Feature", "id": 5, "assets": 1}, 65, "Expected a STAC item"),
+        (b"<!DOCTYPE html><html>Maintenance</html>", 65, "Expected a STAC item in JSON"),
+        (b"\xff\xfe", 65, "Expected a STAC item in JSON"),
+        (b"[" * 100_000, 65, "Expected a STAC item in JSON"),
+        (b'{"type": "Feature", "id": NaN}', 65, "Expected a STAC item in JSON"),
     ],
 )
-def test_what_is_no_item(
+def test_documents_that_are_no_item(
     stage_in: StageIn, platform: Sandbox, content: object, code: int, complaint: str
 ) -> None:
     platform.pages["/x.json"] = content
@@ -175,7 +208,7 @@ def test_what_is_no_item(
     assert not list(stage_in.folder.iterdir())
 
 
-def test_no_such_item(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+def test_a_missing_item(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     url = platform.item_url(new.name).replace("T32", "T33")
     run = stage_in(url)
     assert run.code == 66
@@ -194,7 +227,9 @@ def test_level_2a_is_refused(stage_in: StageIn, platform: Sandbox, new: Path) ->
     assert not platform.log.of("download")
 
 
-def test_another_products_uuid(stage_in: StageIn, platform: Sandbox, new: Path, old: Path) -> None:
+def test_the_uuid_of_another_product(
+    stage_in: StageIn, platform: Sandbox, new: Path, old: Path
+) -> None:
     item = platform.item(new.name)
     item["assets"]["Product"] = platform.item(old.name)["assets"]["Product"]
     platform.override_item(new.name, "new", item)
@@ -204,9 +239,7 @@ def test_another_products_uuid(stage_in: StageIn, platform: Sandbox, new: Path, 
     assert not list(stage_in.folder.iterdir())
 
 
-def test_an_item_names_no_host_that_is_obeyed(
-    stage_in: StageIn, platform: Sandbox, new: Path
-) -> None:
+def test_an_item_cannot_name_another_host(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     item = platform.item(new.name)
     href = item["assets"]["Product"]["href"]
     item["assets"]["Product"]["href"] = href.replace(platform.download, platform.stranger)
@@ -217,60 +250,49 @@ def test_an_item_names_no_host_that_is_obeyed(
     assert not platform.log.of("stranger")
 
 
-def test_a_redirect_to_a_stranger_is_refused(
+def test_a_redirect_to_another_host_is_refused(
     stage_in: StageIn, platform: Sandbox, new: Path
 ) -> None:
     platform.faults.add("on=download redirect={stranger}{path}")
     run = stage_in(platform.item_url(new.name))
     assert run.code == 65
-    assert "has not been sent there" in run.reason
+    assert "No request and no token was sent there" in run.reason
     assert not platform.log.of("stranger")
 
 
-def test_netrc_is_not_read(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    netrc = stage_in.folder.parent / ".netrc"
-    netrc.write_text("default login user password netrc-password\n")
-    netrc.chmod(0o600)
-    run = stage_in(platform.item_url(new.name), HOME=str(netrc.parent), NETRC=str(netrc))
-    assert run.code == 0, run.log
-    assert all((x.header("Authorization") or "Bearer").startswith("Bearer") for x in platform.log)
-    assert all(x.header("Authorization") is None for x in platform.log.of("stac"))
-
-
 @pytest.mark.parametrize("host", ["stac..example", "x" * 70 + ".example", "stac.invalid"])
-def test_a_host_that_cannot_be(stage_in: StageIn, host: str) -> None:
+def test_a_host_that_does_not_exist(stage_in: StageIn, host: str) -> None:
     run = stage_in(f"https://{host}/item.json", "--patience", "1")
     assert run.code in (65, 75)
     assert "Traceback" not in run.log
 
 
-def test_download_and_extract_file(
-    platform: Sandbox,
-    new: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    assert_same_tree: SameTree,
+@pytest.mark.parametrize("names", ["B13", "red,rouge", "", ",", "B00", "preview"])
+def test_unknown_bands_are_refused_before_any_request(
+    stage_in: StageIn, platform: Sandbox, new: Path, names: str
 ) -> None:
-    from app.app import download_and_extract_file
-
-    monkeypatch.chdir(tmp_path)
-    for name, value in platform.environment.items():
-        monkeypatch.setenv(name, value)
-    item = pystac.Item.from_dict(platform.item(new.name, "legacy"))
-    for _ in range(2):
-        assert download_and_extract_file(item, platform.mint()) == new.name
-        assert {path.name for path in tmp_path.iterdir()} == {new.name}
-        assert_same_tree(new, tmp_path / new.name)
+    run = stage_in(platform.item_url(new.name), "--assets", names)
+    assert run.code == 2
+    assert "expected" in run.reason
+    assert len(platform.log) == 0
 
 
-def test_help_waits_for_nothing_heavy() -> None:
-    """What `--help` imports is what it needs: it answers before one could look away."""
-    script = (
-        "import sys\n"
-        "from app.app import main\n"
-        "main(['--help'], standalone_mode=False)\n"
-        "print(sorted({'pystac', 'stactools', 'requests', 'loguru', 'lxml'} & sys.modules.keys()))"
+@pytest.mark.parametrize("path", ["app.py", "app/__init__.py"])
+def test_another_app_shadows_ours(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, path: str
+) -> None:
+    """The installed command does not need the package `app`."""
+    shadow = tmp_path / "shadow" / path
+    shadow.parent.mkdir(parents=True)
+    shadow.write_text("raise AssertionError('this is another app')\n")
+    shown = subprocess.run(
+        [STAGE_IN, "--input-item", platform.item_url(new.name)],
+        cwd=stage_in.folder,
+        env=stage_in.environment(PYTHONPATH=str(tmp_path / "shadow")),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.splitlines()[-1] == "[]"
+    assert (stage_in.folder / "catalog/catalog.json").is_file()

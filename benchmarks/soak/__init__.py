@@ -1,1 +1,1 @@
-"""Long runs: many products in one process, and many processes side by side."""
+"""Stages hundreds of products while faults happen, in one process and by jobs side by side."""

@@ -1,99 +1,58 @@
-"""`python -m benchmarks.soak`: stage for long, and write the section of docs/reliability.md."""
+"""`python -m benchmarks.soak`: stage for long, and write the figures into docs/reliability.md."""
 
 import secrets
 import sys
+import tempfile
+import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchmarks.soak.growth import LEAST
-from benchmarks.soak.results import Results
-from benchmarks.soak.runs import soak
-from benchmarks.soak.section import BEGIN, END, find_growth, make_section, put
+from benchmarks.pages import ROOT, describe_run, update_page, write_json
+from benchmarks.service import serve
+from benchmarks.soak.conditions import SoakService, make_orders, make_products
+from benchmarks.soak.stage import stage_serially, stage_side_by_side
+from benchmarks.soak.tables import MIN_PRODUCTS, RESULTS, find_growth, show
 
-ROOT = Path(__file__).parents[2]
-QUICK = (LEAST, 8, 4)  # products one after another, products side by side, jobs
+
+def soak(products: int, jobs: int, seed: int) -> dict[str, Any]:
+    """Stage products one after another, then by jobs side by side; return what soak.json keeps."""
+    results: dict[str, Any] = {**describe_run(), "seed": seed, "side_by_side": jobs}
+    stage_by_jobs = partial(stage_side_by_side, jobs=jobs)
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        safes = make_products(Path(folder), products)
+        orders = make_orders(products, seed)
+        for way, stage in (("serial", stage_serially), ("jobs", stage_by_jobs)):
+            with serve(SoakService, safes, seed=seed) as service:
+                start = time.monotonic()
+                results[way] = stage(service, safes, orders)
+                results[f"{way}_seconds"] = time.monotonic() - start
+                results[f"{way}_traffic"] = service.get_traffic()
+    return results
 
 
 @click.command()
-@click.option(
-    "--products",
-    type=click.IntRange(LEAST),
-    default=200,
-    metavar="N",
-    show_default=True,
-    help="One after another, and as many side by side.",
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=8,
-    metavar="N",
-    show_default=True,
-    help="Processes side by side.",
-)
-@click.option("--seed", type=int, metavar="N", help="What chance is drawn from. Default: any.")
-@click.option(
-    "--folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where products and outputs are meanwhile. Default: the system's folder for temporary "
-    "files.",
-)
-@click.option(
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Where docs/reliability.md, docs/soak.svg and benchmarks/soak.json go. Default: this "
-    "repository; with --quick, build/quick in it.",
-)
-@click.option(
-    "--quick",
-    is_flag=True,
-    help="{} products one after another, {} over {} jobs; not to be published.".format(*QUICK),
-)
-@click.option("--render", is_flag=True, help="Stage nothing; write the section from the results.")
-def main(
-    products: int,
-    jobs: int,
-    seed: int | None,
-    folder: Path | None,
-    output: Path | None,
-    quick: bool,
-    render: bool,
-) -> None:
-    """Stage many products in one process and by many, while things go wrong."""
-    target = output or (ROOT / "build" / "quick" if quick else ROOT)
-    kept = target / "benchmarks" / "soak.json"
-    if not render:
-        serial, side_by_side, number = QUICK if quick else (products, products, jobs)
-        try:
-            results = soak(
-                serial=serial,
-                side_by_side=side_by_side,
-                jobs=number,
-                seed=secrets.randbelow(1_000_000) if seed is None else seed,
-                folder=folder,
-                report=lambda line: click.echo(line, err=True),
-            )
-        except RuntimeError as error:
-            raise click.ClickException(str(error)) from error
-        results.write(kept)
-    results = Results.read(kept)
-    page = target / "docs" / "reliability.md"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    text = page.read_text() if page.exists() else f"# Reliability\n\n{BEGIN}\n{END}\n"
-    page.write_text(put(text, make_section(results)))
+@click.option("--seed", type=int, help="Decides what fails when. Default: random.")
+@click.option("--quick", is_flag=True, help="10 products by 4 jobs: for a minute.")
+@click.option("--trial", is_flag=True, help="Leave the published figures as they are.")
+def main(seed: int | None, quick: bool, trial: bool) -> None:
+    """Stage 200 products in one process, then 200 by eight jobs side by side, while faults happen.
 
-    # Only here: without it, there are results all the same.
-    from benchmarks.soak.picture import draw
-
-    draw(results, page.with_name("soak.svg"))
-    click.echo(page)
-    wrong = [*results.failures, *find_growth(results)]
-    for line in wrong:
-        click.echo(line, err=True)
-    sys.exit(bool(wrong))
+    Writes benchmarks/soak.json and updates docs/reliability.md; with --quick or --trial, writes
+    only build/soak.json. Exits with 1 if a product is not staged, or if the process grows.
+    """
+    path = ROOT / "build/soak.json" if quick or trial else RESULTS
+    products, jobs = (MIN_PRODUCTS, 4) if quick else (200, 8)
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    results = soak(products, jobs, seed)
+    write_json(path, results)
+    if path == RESULTS:
+        update_page("docs/reliability.md")
+    click.echo(show(path))
+    failures = [run["failure"] for run in (*results["serial"], *results["jobs"]) if run["failure"]]
+    sys.exit("\n".join([*failures, *find_growth(results["serial"])]) or None)
 
 
 if __name__ == "__main__":

@@ -1,207 +1,123 @@
-"""Under which conditions products are staged: what the platform grants, and what goes wrong."""
+"""How the soak stages products: what the platform grants, what fails, and the ways to stage."""
 
 import random
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import cycle, product
+from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.product import BANDS
+from benchmarks.product import BANDS, MEGABYTE
+from benchmarks.service import Service
 from sandbox.limits import Limits
-from sandbox.server import Generation, Sandbox
+from sandbox.product import NEW, OLD, make_product
+from sandbox.server import Generation
 from sandbox.tokens import Account
 
-CONNECTIONS = 4  # that the platform grants a user (CDSE documentation, Quotas)
-RATE = 5_000_000  # bytes per second and connection
+CONNECTIONS = 4  # downloads of one user at the same time
+RATE = 5 * MEGABYTE  # bytes per second of each download
 LATENCY = (0.005, 0.02)  # seconds
 LAG = (0.05, 0.2)  # seconds
-CHANGE_EVERY = 0.5  # seconds after which latency and lag are drawn anew
 TOKEN_LIFE = 5.0  # seconds
-FAULTS = 0.02  # of all requests, about
+FAULTS = 0.02  # share of the requests to each service that a fault strikes, about
 
-_ANYWHERE = (
-    "status=404",
-    "status=429 retry-after=1",
-    "status=500",
-    "status=502",
-    "status=503 retry-after=1",
-    "html",
-    "empty",
-    "reset=start",
-    "reset=middle",
-    "cut=50%",
-    "stall=1.5",
-    "stall=1.5 at=middle",
-    "slow=100000",
-    "gzip",
-    "long=100",
-)
-# Who refuses a password is believed: the identity service refuses nobody here.
-_WITH_TOKEN = ("status=401",)
-# A byte that is another is found where there is a digest, or where it can't be read any more: in a
-# file that the manifest lists, in a zip, in JSON. In a picture that nobody lists it is not.
-_DIGESTED = ("*/Nodes(IMG_DATA)/*", "*/Products(????????-????-????-????-????????????)/$value")
-_CORRUPT = "corrupt=middle"
+_KINDS = (
+    "status=401", "status=404", "status=429 retry-after=1", "status=500", "status=502",
+    "status=503 retry-after=1", "html", "empty", "reset=start", "reset=middle", "cut=50%",
+    "stall=1.5", "stall=1.5 at=middle", "slow=100000", "gzip", "long=100", "corrupt=middle",
+)  # fmt: skip
+# A corrupt byte is found where there is a digest or a CRC: in what a manifest lists, and in a zip.
+_CHECKED = ("*/Nodes(IMG_DATA)/*", "*/Products(????????-????-????-????-????????????)/$value")
 
 
-def list_faults() -> Iterator[tuple[str, str]]:
-    """List the kinds of faults, each with the words that let it strike one service."""
-    places = {
-        "download": (*_ANYWHERE, *_WITH_TOKEN, _CORRUPT),
-        "catalogue": (*_ANYWHERE, *_WITH_TOKEN, _CORRUPT),
-        "stac": (*_ANYWHERE, *_WITH_TOKEN, _CORRUPT),
-        "identity": (*_ANYWHERE, _CORRUPT),
-    }
-    for service, kinds in places.items():
-        for kind in kinds:
-            words = f"{kind} on={service} chance={FAULTS / len(kinds):.6f}"
-            if (service, kind) == ("download", _CORRUPT):
-                yield from ((kind, f"{words} path={path}") for path in _DIGESTED)
-            else:
-                yield kind, words
+def list_faults() -> Iterator[str]:
+    """List the sandbox's rules: each kind of fault on each service."""
+    for kind, service in product(_KINDS, ("download", "catalogue", "stac", "identity")):
+        rule = f"{kind} on={service} chance={FAULTS / len(_KINDS):.6f}"
+        if (kind, service) == ("corrupt=middle", "download"):
+            yield from (f"{rule} path={path}" for path in _CHECKED)
+        # A client that the identity service refuses is right to give up.
+        elif (kind, service) != ("status=401", "identity"):
+            yield rule
 
 
-@dataclass(frozen=True)
-class Order:
-    """How one product is to be staged.
+class Order(NamedTuple):
+    """How one product is to be staged."""
 
-    Attributes:
-        number: counted from 0; the product's place among those that are served.
-        era: masks and digests of the product: `new` or `old`.
-        generation: of the STAC API that the item comes from: `new` or `legacy`.
-        transport: `nodes` or `zip`.
-        part: whether three bands are wanted, not the whole product.
-        credentials: what renews the access token: `refresh`, `password`, `both`, or `instead`: a
-            refresh token comes where the access token is expected.
-    """
-
-    number: int
-    era: str
-    generation: Generation
+    number: int  # of the product
+    generation: Generation  # of the STAC API that the item comes from
     transport: str
-    part: bool
-    credentials: str
+    bands_only: bool
+    credentials: str  # what renews the access token; `exchange`: a refresh token in its place
+    left: float  # seconds for which the first access token is valid
 
     @property
     def options(self) -> list[str]:
-        """The options of the command, without the item."""
-        return [
-            "--transport",
-            self.transport,
-            *(["--assets", ",".join(BANDS)] if self.part else []),
-        ]
-
-    def __str__(self) -> str:
-        what = "part" if self.part else "whole"
-        return f"{self.number + 1:4}  {self.era:3} {self.generation:6} {self.transport:5} {what:5}"
+        """Options of the command, except the item."""
+        bands = ["--assets", ",".join(BANDS)] if self.bands_only else []
+        return ["--transport", self.transport, *bands]
 
 
 def make_orders(number: int, seed: int) -> list[Order]:
     """Return orders that take turns at all combinations, in an order that the seed decides."""
-    combinations = list(
-        product(
-            ("new", "legacy"),
-            ("nodes", "zip"),
-            (False, True),
-            ("refresh", "password", "both", "instead"),
-        )
-    )
     draw = random.Random(seed)
-    orders: list[Order] = []
-    while len(orders) < number:
-        draw.shuffle(combinations)
-        for generation, transport, part, credentials in combinations[: number - len(orders)]:
-            era = "old" if len(orders) % 2 else "new"
-            orders.append(Order(len(orders), era, generation, transport, part, credentials))
-    return orders
+    credentials = ("refresh", "password", "both", "exchange")
+    ways = [*product(("new", "legacy"), ("nodes", "zip"), (False, True), credentials)]
+    draw.shuffle(ways)
+    turns = zip(range(number), cycle(ways), strict=False)
+    return [Order(index, *way, left=draw.uniform(0, TOKEN_LIFE)) for index, way in turns]
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What the sandbox has seen.
-
-    Attributes:
-        requests: all of them.
-        connections: that they came over.
-        downloads: files and zips that were sent whole.
-        refused: downloads that were answered by 429, since all places were taken.
-        renewals: access tokens that the identity service has given.
-        most_granted: downloads that the user had open at once, at most.
-        struck: how many requests each kind of fault has struck.
-        sent: bytes of all bodies.
-    """
-
-    requests: int
-    connections: int
-    downloads: int
-    refused: int
-    renewals: int
-    most_granted: int
-    struck: dict[str, int]
-    sent: int
+def make_products(folder: Path, number: int) -> list[Path]:
+    """Make different products of half a megabyte, of the new and the old format in turns."""
+    safes = []
+    for index, era in zip(range(number), cycle((NEW, OLD)), strict=False):
+        sensing = era.sensing + timedelta(hours=index)
+        safes.append(make_product(folder, replace(era, pixels=192, seed=index, sensing=sensing)))
+    return safes
 
 
-# What follows runs in the sandbox's process.
+class SoakService(Service):
+    """A sandbox with faults, whose latency and lag change with each order."""
 
+    def __init__(self, safes: Sequence[Path], seed: int) -> None:
+        super().__init__(safes, token_life=TOKEN_LIFE, seed=seed)
+        self._draw = random.Random(seed)
+        self._rules = [
+            (rule.partition(" on=")[0], self.sandbox.faults.add(rule)) for rule in list_faults()
+        ]
 
-def begin(seed: int, sandbox: Sandbox) -> None:
-    """Grant what is granted, and let go wrong what goes wrong, from now on."""
-    for _, words in list_faults():
-        sandbox.faults.add(words)
-    draw = random.Random(seed)
-    _change_limits(draw, sandbox)
+    def admit(self, order: Order, name: str) -> tuple[str, dict[str, str]]:
+        """Return the URL of a product's item, and the variables that staging it needs."""
+        latency, lag = self._draw.uniform(*LATENCY), self._draw.uniform(*LAG)
+        self.sandbox.limits = Limits(CONNECTIONS, RATE, latency=latency, lag=lag)
+        access, refresh = self.sandbox.mint(order.left), self.sandbox.mint_refresh()
+        password = {"CDSE_USERNAME": Account().name, "CDSE_PASSWORD": Account().password}
+        variables = {
+            "refresh": {"CDSE_ACCESS_TOKEN": access, "CDSE_REFRESH_TOKEN": refresh},
+            "password": {"CDSE_ACCESS_TOKEN": access, **password},
+            "both": {"CDSE_REFRESH_TOKEN": refresh, **password},
+            "exchange": {"CDSE_ACCESS_TOKEN": refresh},
+        }[order.credentials]
+        item = self.sandbox.item_url(name, order.generation)
+        return item, {**self.sandbox.environment, **variables}
 
-    def change() -> None:
-        while True:
-            time.sleep(CHANGE_EVERY)
-            _change_limits(draw, sandbox)
-
-    threading.Thread(target=change, name="weather", daemon=True).start()
-
-
-def _change_limits(draw: random.Random, sandbox: Sandbox) -> None:
-    latency, lag = draw.uniform(*LATENCY), draw.uniform(*LAG)
-    sandbox.limits = Limits(CONNECTIONS, RATE, latency=latency, lag=lag)
-
-
-def admit(order: Order, name: str, left: float, sandbox: Sandbox) -> tuple[str, dict[str, str]]:
-    """Return where a product's item is, and the variables that a process needs to stage it.
-
-    Args:
-        order: how it is to be staged.
-        name: of the product.
-        left: seconds until the access token ends that it comes with.
-        sandbox: whose token it is.
-    """
-    account = Account()
-    access, refresh = sandbox.mint(left), sandbox.mint_refresh()
-    password = {"CDSE_USERNAME": account.name, "CDSE_PASSWORD": account.password}
-    variables = {
-        "refresh": {"CDSE_ACCESS_TOKEN": access, "CDSE_REFRESH_TOKEN": refresh},
-        "password": {"CDSE_ACCESS_TOKEN": access, **password},
-        "both": {"CDSE_REFRESH_TOKEN": refresh, **password},
-        "instead": {"CDSE_ACCESS_TOKEN": refresh},
-    }[order.credentials]
-    return sandbox.item_url(name, order.generation), {**sandbox.environment, **variables}
-
-
-def summarise(sandbox: Sandbox) -> Traffic:
-    """Tell what there was to be seen until now."""
-    exchanges = sandbox.log.settle()
-    struck: Counter[str] = Counter()
-    for (kind, _), rule in zip(list_faults(), sandbox.faults.rules, strict=True):
-        struck[kind] += rule.used
-    downloads = [x for x in exchanges if x.role == "download" and x.path.endswith("/$value")]
-    made_up = sum(rule.used for rule in sandbox.faults.rules if rule.fault.status == 429)
-    return Traffic(
-        requests=len(exchanges),
-        connections=len({(x.role, x.port) for x in exchanges}),
-        downloads=sum(x.status in (200, 206) and x.complete for x in downloads),
-        refused=sum(x.status == 429 for x in exchanges) - made_up,
-        renewals=sum(x.role == "identity" and x.status == 200 and x.complete for x in exchanges),
-        most_granted=sandbox.most_granted,
-        struck=dict(struck),
-        sent=sum(x.sent for x in exchanges),
-    )
+    def get_traffic(self) -> dict[str, int]:
+        """Return counts by their titles; the last ones are of requests that each fault struck."""
+        log = self.sandbox.log.settle()
+        struck: Counter[str] = Counter()
+        for kind, rule in self._rules:
+            struck[f"`{kind}`"] += rule.used
+        renewed = sum(x.role == "identity" and x.status == 200 and x.complete for x in log)
+        refused = sum(x.status == 429 for x in log)
+        made_up = sum(rule.used for _, rule in self._rules if rule.fault.status == 429)
+        return {
+            "requests": len(log),
+            "downloads refused (429) as no slot was free": refused - made_up,
+            "downloads open at the same time, at most": self.sandbox.most_granted,
+            "access tokens renewed": renewed,
+            "requests struck by a fault": struck.total(),
+            **struck,
+        }

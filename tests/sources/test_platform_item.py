@@ -1,4 +1,4 @@
-"""Items as others write them: read, or refused in one line."""
+"""Items that others have written are read, or refused with a message of one line."""
 
 import json
 import warnings
@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from stage_in.errors import ProductError
-from stage_in.sources.platform_item import MAX_ITEM_SIZE, load_item, parse_item
+from sandbox.server import Sandbox
+from stage_in.errors import NotFoundError, ProductError
+from stage_in.sources.platform_item import MAX_ITEM_SIZE, fetch_item, load_item, parse_item
+from tests.clients import make_client
 
 ITEM: dict[str, Any] = {
     "type": "Feature",
@@ -22,18 +24,18 @@ ITEM: dict[str, Any] = {
 
 
 def parse(text: str = "", **fields: Any) -> Any:
-    """Read an item with other fields; `@@` in them stands for a piece of JSON."""
+    """Parse an item with other fields; the value `@@` is replaced by a piece of JSON."""
     content = json.dumps({**ITEM, **fields}).replace('"@@"', text)
     return parse_item(content.encode(), "a test")
 
 
-def test_an_item() -> None:
+def test_a_valid_item() -> None:
     assert parse().id == "x"
 
 
 @pytest.mark.parametrize("depth", [300, 900, 990, 2000, 100_000])
 @pytest.mark.parametrize("field", ["id", "type", "properties", "links", "assets", "stac_version"])
-def test_depth(field: str, depth: int) -> None:
+def test_deeply_nested_lists(field: str, depth: int) -> None:
     with pytest.raises(ProductError, match="expected a STAC item") as caught:
         parse("[" * depth + "]" * depth, **{field: "@@"})
     assert len(str(caught.value)) < 400
@@ -58,27 +60,27 @@ def test_depth(field: str, depth: int) -> None:
         {"assets": {"Product": {}}},
     ],
 )
-def test_what_is_no_item(fields: dict[str, Any]) -> None:
+def test_other_documents_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ProductError, match="expected a STAC item") as caught:
         parse(**fields)
     assert len(str(caught.value)) < 400
 
 
-def test_numbers_of_any_length() -> None:
+def test_very_long_numbers() -> None:
     with pytest.raises(ProductError, match="STAC item in JSON"):
         parse("9" * 5000, properties={"datetime": "2024-01-01T00:00:00Z", "x": "@@"})
-    # No number of the item is used.
+    # No number in the item is used.
     assert parse("9e9999", properties={"datetime": "2024-01-01T00:00:00Z", "x": "@@"})
 
 
-def test_the_last_of_two_counts() -> None:
-    """As every reader of JSON has it that does not refuse them: there is one reader here."""
+def test_the_last_of_two_equal_keys_is_used() -> None:
+    """Parsers may disagree about this; here only one of them reads the item."""
     content = json.dumps(ITEM).replace('"id"', '"id": "y", "id"')
     assert parse_item(content.encode(), "a test").id == "x"
 
 
-def test_an_item_warns_in_no_words_of_its_own() -> None:
-    """pystac's warning that an item is deprecated has the id in it, as it is."""
+def test_items_cannot_cause_warnings() -> None:
+    """pystac warns of deprecated items, and quotes the id without escaping it."""
     extension = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
     properties = {**ITEM["properties"], "deprecated": True}
     with warnings.catch_warnings(record=True) as caught:
@@ -87,7 +89,7 @@ def test_an_item_warns_in_no_words_of_its_own() -> None:
     assert not caught
 
 
-def test_size(tmp_path: Path) -> None:
+def test_the_size_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "item.json"
     path.write_text(json.dumps(ITEM).ljust(MAX_ITEM_SIZE))
     assert load_item(path).id == "x"
@@ -96,7 +98,22 @@ def test_size(tmp_path: Path) -> None:
         load_item(path)
 
 
+def test_an_item_at_a_url(platform: Sandbox, new: Path) -> None:
+    """The token is not sent to the item's host, even if that is trusted."""
+    item = fetch_item(platform.item_url(new.name), make_client(platform.stac))
+    assert item.id == new.stem
+    platform.pages["/item.json"] = json.dumps(ITEM).ljust(MAX_ITEM_SIZE + 1)
+    with pytest.raises(ProductError, match="expected at most 2097152 bytes"):
+        fetch_item(f"{platform.stac}/item.json", make_client())
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="found no such file"):
+        load_item(tmp_path / "item.json")
+
+
 @pytest.mark.parametrize("name", ["x\0y", "x" * 5000, "/dev/zero", "."])
-def test_no_such_file(name: str) -> None:
-    with pytest.raises(ProductError, match="expected"):
+def test_paths_of_no_file(name: str) -> None:
+    with pytest.raises(ProductError, match=r"expected a STAC item at|expected at most") as caught:
         load_item(Path(name))
+    assert len(str(caught.value)) < 400

@@ -7,6 +7,7 @@ import pytest
 
 from app.app import get_asset_href
 from stage_in.errors import ProductError
+from stage_in.safe.name import ProductName
 from stage_in.sources.product import Product
 from stage_in.transfer.trust import PLATFORM_ORIGINS
 
@@ -29,9 +30,10 @@ def make_item() -> MakeItem:
 
 def test_item_of_the_new_api(make_item: MakeItem) -> None:
     product = Product.from_item(make_item(), PLATFORM_ORIGINS)
-    assert product == Product(f"{NAME}.SAFE", UUID, "https://download.dataspace.copernicus.eu")
+    name = ProductName.parse(NAME)
+    assert product == Product(name, UUID, "https://download.dataspace.copernicus.eu")
     assert product.id == NAME
-    assert product.tile == "51CVP"
+    assert product.name.tile == "51CVP"
     assert product.zip_url == DOWNLOAD
 
 
@@ -40,7 +42,7 @@ def test_item_of_the_legacy_api(make_item: MakeItem) -> None:
     item = make_item(f"{NAME}.SAFE", "PRODUCT", href)
     product = Product.from_item(item, PLATFORM_ORIGINS)
     assert product.origin == "https://zipper.dataspace.copernicus.eu"
-    assert product.name == f"{NAME}.SAFE"
+    assert product.name.folder == f"{NAME}.SAFE"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_asset_href_of_a_missing_asset(make_item: MakeItem) -> None:
         get_asset_href(make_item(), "B99")
 
 
-def test_what_is_found_is_told_in_brief(make_item: MakeItem) -> None:
+def test_messages_are_short(make_item: MakeItem) -> None:
     item = make_item(key="x" * 10_000)
     item.assets |= {f"{number}\ud800": pystac.Asset("x") for number in range(1000)}
     for wrong in (
@@ -125,6 +127,6 @@ def test_other_items_are_refused(make_item: MakeItem, id_: str, found: str) -> N
         "",
     ],
 )
-def test_hrefs_that_lead_elsewhere_are_refused(make_item: MakeItem, href: str) -> None:
+def test_other_hrefs_are_refused(make_item: MakeItem, href: str) -> None:
     with pytest.raises(ProductError, match="expected"):
         Product.from_item(make_item(href=href), PLATFORM_ORIGINS)

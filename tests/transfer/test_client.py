@@ -1,126 +1,133 @@
-"""What the environment says of the way to the platform: certificates and proxies."""
+"""Redirects, ranges and headers of one request. tests/transfer/test_status.py has the statuses."""
 
-import subprocess
-import sys
-import threading
-import urllib.request
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-
-import certifi
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.server import Sandbox
-from tests.conftest import SameTree, StageIn
+from stage_in.errors import ProductError, VerificationError
+from stage_in.transfer.client import MAX_REDIRECTS, Client, user_agent
+from stage_in.transfer.credentials import Credentials
+from stage_in.transfer.trust import Trust
+from tests.clients import make_client
 
-
-class Forward(BaseHTTPRequestHandler):
-    """Passes requests on, as a proxy without TLS does, and remembers their hosts."""
-
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.headers["Host"])
-        request = urllib.request.Request(self.path, headers=dict(self.headers))
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-            self.send_response(answer.status)
-            for name in ("Content-Type", "Content-Length"):
-                if name in answer.headers:
-                    self.send_header(name, answer.headers[name])
-            self.end_headers()
-            self.wfile.write(answer.read())
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+CONTENT = bytes(range(256)) * 4
 
 
 @pytest.fixture
-def proxy() -> Iterator[ThreadingHTTPServer]:
-    """A proxy on this machine."""
-    Forward.asked = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def url(platform: Sandbox) -> str:
+    """The URL of a file at the download service."""
+    platform.pages["/file"] = CONTENT
+    return f"{platform.download}/file"
 
 
-def test_by_a_proxy(
-    stage_in: StageIn,
-    platform: Sandbox,
-    new: Path,
-    proxy: ThreadingHTTPServer,
-    assert_same_tree: SameTree,
+@pytest.fixture
+def client(platform: Sandbox) -> Client:
+    tokens = Credentials(Trust(), access_token=platform.mint())
+    return make_client(platform.download, platform.catalogue, tokens=tokens)
+
+
+def redirect(platform: Sandbox, *locations: str) -> None:
+    """Let the first requests be redirected, one after another."""
+    for location in locations:
+        platform.faults.add(Fault(redirect=location, times=1))
+
+
+def test_headers(platform: Sandbox, client: Client, url: str) -> None:
+    for open_url in (client.get, client.get_listing, client.download):
+        with open_url(url) as body:
+            assert body.read(2000) == CONTENT
+    tokens = [x.header("Authorization") for x in platform.log]
+    assert tokens[:2] == [None, None]
+    assert str(tokens[2]).startswith("Bearer ey")
+    assert {x.header("User-Agent") for x in platform.log} == {user_agent()}
+    assert {x.header("Accept-Encoding") for x in platform.log} == {"identity"}
+
+
+def test_a_redirect_to_a_trusted_host_is_followed(
+    platform: Sandbox, client: Client, url: str
 ) -> None:
-    url = f"http://127.0.0.1:{proxy.server_port}"
-    run = stage_in(platform.item_url(new.name), HTTP_PROXY=url)
-    assert run.code == 0, run.log
-    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
-    assert platform.download.removeprefix("http://") in Forward.asked
-    assert len(Forward.asked) == len(platform.log)
+    redirect(platform, "{catalogue}{path}", "/file")
+    with client.download(url) as body:
+        assert body.read(2000) == CONTENT
+    assert [x.role for x in platform.log] == ["download", "catalogue", "catalogue"]
+    assert None not in [x.header("Authorization") for x in platform.log]
 
 
-def test_no_proxy_there(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """The line names the proxy's variable, not what is in it."""
-    run = stage_in(
-        *(platform.item_url(new.name), "--patience", "1"),
-        HTTP_PROXY="http://someone:hidden@127.0.0.1:1",
-    )
-    assert run.code == 75
-    assert "proxy that HTTPS_PROXY or HTTP_PROXY names" in run.reason
-    assert "hidden" not in run.log
+@pytest.mark.parametrize("method", ["get_listing", "download"])
+def test_a_redirect_to_another_host_is_refused(
+    platform: Sandbox, client: Client, url: str, method: str
+) -> None:
+    redirect(platform, "{stranger}{path}")
+    with (
+        pytest.raises(VerificationError, match="No request and no token was sent there"),
+        getattr(client, method)(url),
+    ):
+        pass
+    assert not platform.log.of("stranger")
+
+
+def test_the_item_may_be_redirected_anywhere_without_a_token(
+    platform: Sandbox, client: Client, url: str
+) -> None:
+    redirect(platform, "{stranger}{path}")
+    with client.get(url) as body:
+        assert body.read(2000) == CONTENT
+    assert [x.header("Authorization") for x in platform.log] == [None, None]
+
+
+@pytest.mark.parametrize("location", ["", "http://[", "http://a..b/", "ftp://host/x", "//u@h/x"])
+def test_a_redirect_to_no_valid_url_is_refused(
+    platform: Sandbox, client: Client, url: str, location: str
+) -> None:
+    redirect(platform, location)
+    redirect(platform, *["/file"] * MAX_REDIRECTS)  # an empty Location leads to the same URL
+    with pytest.raises(VerificationError, match="redirect"), client.get(url):
+        pass
+
+
+def test_the_number_of_redirects_is_limited(platform: Sandbox, client: Client, url: str) -> None:
+    redirect(platform, *["/file"] * MAX_REDIRECTS)
+    with client.get(url) as body:
+        assert body.read(2000) == CONTENT
+    redirect(platform, *["/file"] * (MAX_REDIRECTS + 1))
+    with pytest.raises(VerificationError, match=f"at most {MAX_REDIRECTS} redirects"):
+        client.get(url).__enter__()
+
+
+def test_a_download_is_resumed(platform: Sandbox, client: Client) -> None:
+    product = platform.products[1]
+    manifest = f"Products({product.uuid})/Nodes({product.name})/Nodes(manifest.safe)/$value"
+    url = f"{platform.download}/odata/v1/{manifest}"
+    with client.download(url) as body:
+        whole = body.read(10**6)
+    for platform.ranges in (True, False):
+        with client.download(url, 100) as body:
+            assert body.start == (100 if platform.ranges else 0)
+            assert body.read(10**6) == whole[body.start :]
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["http:///hidden", "http://user:hid/den@127.0.0.1:1", "socks5://hidden:1", "http://[hidden"],
+    "content_range",
+    [
+        *("bytes 0-9/10", "bytes 7-9/*", "bytes x-y/z", "items 5-9/10", "", "bytes 5-8/10"),
+        f"bytes {'9' * 5000}-1/2",
+    ],
 )
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
-def test_no_url_of_a_proxy(
-    stage_in: StageIn, platform: Sandbox, new: Path, name: str, url: str
+def test_another_part_of_the_file_is_refused(
+    platform: Sandbox, client: Client, url: str, content_range: str
 ) -> None:
-    run = stage_in(platform.item_url(new.name), **{name: url})
-    assert run.code == 2
-    assert f"expected the URL of a proxy in {name}" in run.reason
-    assert "hid" not in run.log
-    assert len(platform.log) == 0
+    platform.faults.add(Fault(status=206, body=b"xxxxx", headers={"Content-Range": content_range}))
+    with (
+        pytest.raises(VerificationError, match="expected bytes 5 to the end") as caught,
+        client.download(url, 5),
+    ):
+        pass
+    assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("content", [None, "no certificate\n"], ids=["missing", "junk"])
-@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_no_certificates(
-    stage_in: StageIn, platform: Sandbox, new: Path, content: str | None, name: str
+def test_a_part_that_was_not_requested_is_refused(
+    platform: Sandbox, client: Client, url: str
 ) -> None:
-    """A path of the host's is the usual slip where the tool runs in a container."""
-    bundle = stage_in.folder.with_name("bundle.pem")
-    if content is not None:
-        bundle.write_text(content)
-    run = stage_in(platform.item_url(new.name), **{name: str(bundle)})
-    assert run.code == 2
-    assert name in run.reason
-    assert str(bundle) in run.reason
-    assert len(platform.log) == 0
-
-
-def test_certificates_that_are_not_used(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """The second of the two variables has no say where the first is set."""
-    good = certifi.where()
-    run = stage_in(
-        platform.item_url(new.name), REQUESTS_CA_BUNDLE=good, CURL_CA_BUNDLE="/no/such/file"
-    )
-    assert run.code == 0, run.log
-
-
-def test_log_in_without_certificates(platform: Sandbox) -> None:
-    run = subprocess.run(
-        [Path(sys.executable).with_name("cdse-token")],
-        env={**platform.environment, "REQUESTS_CA_BUNDLE": "/no/such/file"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 2
-    assert run.stderr.startswith("cdse-token: expected certificates")
-    assert run.stderr.count("\n") == 1
+    platform.faults.add(Fault(status=206, body=b"x", headers={"Content-Range": "bytes 0-0/1"}))
+    with pytest.raises(ProductError, match="status 206"), client.download(url):
+        pass

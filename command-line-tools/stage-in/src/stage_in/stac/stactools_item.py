@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _loading = threading.Lock()
+_making = threading.Lock()
 
 
 def preload() -> None:
@@ -41,7 +42,7 @@ def preload() -> None:
 def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "pystac.Item":
     """Let stactools-sentinel2 make an item of a product's metadata.
 
-    Two threads must not call this at once: it replaces pystac's global way to read meanwhile.
+    It replaces pystac's global way to read meanwhile, for this thread only.
 
     Args:
         name: the product's name.
@@ -60,7 +61,7 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
         else content
         for path, content in metadata.items()
     }
-    with _reading_only(documents):
+    with _making, _reading_only(documents):
         import pystac
         from stactools.sentinel2.stac import create_item
 
@@ -135,8 +136,13 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
     preload()
     from pystac.stac_io import DefaultStacIO, StacIO
 
+    before = type(StacIO.default())
+    thread = threading.get_ident()
+
     class DocumentIO(DefaultStacIO):
         def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+            if threading.get_ident() != thread:
+                return str(before().read_text(source, *args, **kwargs))
             if source not in documents:
                 raise ProductError(
                     f"expected manifest.safe to name {', '.join(documents)} as the metadata, "
@@ -147,7 +153,6 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
             except UnicodeDecodeError as error:
                 raise ProductError(f"expected {source} in UTF-8: {error}") from error
 
-    before = type(StacIO.default())
     StacIO.set_default(DocumentIO)
     try:
         yield

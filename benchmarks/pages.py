@@ -1,0 +1,46 @@
+"""Results as JSON, and the pages that show them; cog updates their generated parts."""
+
+import json
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from cogapp import Cog
+
+ROOT = Path(__file__).parents[1]
+
+
+def describe_run() -> dict[str, str]:
+    """Return the date, and the machine and the versions that the figures depend on."""
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    machine = [
+        f"{model[1] if model else platform.machine()}, {psutil.cpu_count()} cores",
+        f"{psutil.virtual_memory().total / 1024**3:.0f} GiB of memory",
+        f"Linux {'.'.join(platform.release().split('.')[:2])}",
+        f"Python {platform.python_version()}",
+        *(f"{name} {version(name)}" for name in ("stage-in", "requests", "urllib3")),
+    ]
+    return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": ", ".join(machine)}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object in which each object in a list has a line of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = re.sub(r"(?<=[\[,]) ?(?=\{)|(?<=\})(?=\])", "\n", json.dumps(content))
+    path.write_text(f"{text}\n")
+
+
+def update_page(name: str) -> None:
+    """Update the generated parts of a page of this repository."""
+    Cog().callable_main(["cog", "-r", "-P", "-I", str(ROOT), str(ROOT / name)])
+
+
+def make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; all columns except the first are aligned to the right."""
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))

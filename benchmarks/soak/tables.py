@@ -1,0 +1,83 @@
+"""The generated part of docs/reliability.md, and whether a process holds more and more."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import linear_regression, median
+from typing import Any
+
+from benchmarks.pages import ROOT, make_table
+from benchmarks.product import MEGABYTE
+
+RESULTS = ROOT / "benchmarks/soak.json"
+MIN_PRODUCTS = 10
+_MIN_FOR_MEMORY = 50  # the first products allocate memory that is kept for good
+# What a process holds: title, unit, and by which share it may grow (malloc keeps what was freed).
+_HELD = {
+    "descriptors": ("open file descriptors", 1, 0.0),
+    "threads": ("threads", 1, 0.0),
+    "heap": ("memory in use by malloc (MB)", MEGABYTE, 0.05),
+    "blocks": ("memory blocks in use by Python (thousands)", 1000, 0.05),
+    "memory": ("resident memory (MB)", MEGABYTE, 0.1),
+}
+
+
+def judge(series: Sequence[float]) -> tuple[float, float, float]:
+    """Return the medians of the first and the last quarter, and the slope per 100 products.
+
+    The first products are left out: the process is warming up.
+    """
+    warm = series[max(3, len(series) // 10) :]
+    quarter = len(warm) // 4
+    slope = linear_regression(range(len(warm)), warm).slope
+    return median(warm[:quarter]), median(warm[-quarter:]), 100 * slope
+
+
+def find_growth(serial: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List what grew from product to product by more than is allowed."""
+    found = []
+    for name, (title, _, allowed) in _HELD.items():
+        first, last, _ = judge([reading[name] for reading in serial])
+        if last > first * (1 + allowed) and (not allowed or len(serial) >= _MIN_FOR_MEMORY):
+            found.append(f"{title} grew from {first:,.0f} to {last:,.0f}")
+    return found
+
+
+def show(path: Path = RESULTS) -> str:
+    """Return the generated part of docs/reliability.md."""
+    results = json.loads(path.read_text())
+    ways = ("", "one after another", f"{results['side_by_side']} jobs side by side")
+    quarters = ("", "first quarter", "last quarter", "change", "per 100 products")
+    when = f"Measured on {results['date']} with seed {results['seed']}: {results['machine']}."
+    return f"""
+{textwrap.fill(when, 100)}
+
+{make_table(ways, _list_runs(results))}
+
+The process that stages one product after another, once it is warm (medians):
+
+{make_table(quarters, _list_held(results["serial"]))}
+"""
+
+
+def _list_runs(results: Mapping[str, Any]) -> Iterator[list[str]]:
+    both = [results["serial"], results["jobs"]]
+    done = [f"{sum(not run['failure'] for run in runs)} of {len(runs)}" for runs in both]
+    yield ["staged and verified", *done]
+    yield ["seconds for all", *(f"{results[f'{way}_seconds']:.0f}" for way in ("serial", "jobs"))]
+    for title, get_figure, name, unit in (
+        ("seconds for one, median", median, "wall", 1),
+        ("seconds for one, at most", max, "wall", 1),
+        ("resident memory of a process (MB), at most", max, "memory", MEGABYTE),
+    ):
+        yield [title, *(f"{get_figure(run[name] for run in runs) / unit:.1f}" for runs in both)]
+    for title, count in results["serial_traffic"].items():
+        yield [title, f"{count:,}", f"{results['jobs_traffic'][title]:,}"]
+
+
+def _list_held(serial: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    for name, (title, unit, _) in _HELD.items():
+        first, last, slope = (x / unit for x in judge([reading[name] for reading in serial]))
+        change = f"{last / first - 1:+.1%}"
+        yield [title, f"{first:.1f}", f"{last:.1f}", change, f"{slope:+.2f}"]

@@ -1,0 +1,107 @@
+"""The log on standard error."""
+
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from loguru import logger
+
+from stage_in.log import set_up_log
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+ReadLog = Callable[[], str]
+
+
+@pytest.fixture
+def read_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ReadLog]:
+    """Return what was written to standard error, which is no terminal. Reset the log afterwards."""
+    yield lambda: capsys.readouterr().err
+    logger.remove()
+    logger.configure(patcher=lambda record: None)
+    monkeypatch.undo()
+    logger.add(sys.stderr)
+
+
+def test_lines_have_date_and_level(read_log: ReadLog) -> None:
+    set_up_log("INFO").warning("Attempt {} failed", 1)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4} WARNING  Attempt 1 failed\n",
+        read_log(),
+    )
+
+
+def test_lines_on_a_terminal_are_short(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They replace a progress bar on the same line, and show the cursor that it hides."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    set_up_log("INFO").info("Staging")
+    line = terminal.getvalue()
+    assert line.startswith("\r\x1b[K\x1b[?25h")
+    assert re.search(r"\d\d:\d\d:\d\d.* .*Staging", line)
+    assert "INFO" not in line
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [("DEBUG", "debug info warning"), ("INFO", "info warning"), ("WARNING", "warning")],
+)
+def test_levels(read_log: ReadLog, level: str, expected: str) -> None:
+    log = set_up_log(level)
+    log.debug("debug")
+    log.info("info")
+    log.warning("warning")
+    assert [line.split()[-1] for line in read_log().splitlines()] == expected.split()
+
+
+@pytest.mark.parametrize(
+    "name", ["CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD", "CDSE_TOTP"]
+)
+def test_secrets_are_removed(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, " hunter2-hunter2\n")
+    set_up_log("INFO").info("the server quotes xhunter2-hunter2x")
+    assert read_log().endswith("the server quotes x[secret]x\n")
+
+
+def test_a_short_secret_is_removed_only_as_a_word(
+    read_log: ReadLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gaps inside of other words would reveal it."""
+    monkeypatch.setenv("CDSE_PASSWORD", "p")
+    set_up_log("INFO").info("expected the password 'p', found https://host/p/x")
+    assert read_log().endswith("expected the password '[secret]', found https://host/[secret]/x\n")
+
+
+def test_tokens_are_removed_even_if_they_are_cut(read_log: ReadLog) -> None:
+    log = set_up_log("INFO")
+    for token in ("eyJhbGciOiJ9.eyJleHAiOjF9.c2ln", "eyJhbGciOiJ9.eyJleH", "eyJhbGciOiJ9"):
+        log.info("found 'Bearer {}'", token)
+    assert [line.partition("found ")[2] for line in read_log().splitlines()] == [
+        "'Bearer [token]'"
+    ] * 3
+
+
+def test_control_characters_become_spaces(read_log: ReadLog) -> None:
+    set_up_log("INFO").info("{}", "a\nb\x1b[2Jc\u202ed\0e")
+    (line,) = read_log().split("\n")[:-1]
+    assert line.endswith(" INFO     a b [2Jc d e")
+
+
+def test_a_message_has_limited_length(read_log: ReadLog) -> None:
+    set_up_log("INFO").info("{}", "x" * 1_000_000)
+    assert read_log().count("x") == 10_000
+
+
+def test_standard_error_may_be_closed(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    set_up_log("INFO").info("this line is discarded")
+    assert sys.stderr is not None
+    sys.stderr.close()
