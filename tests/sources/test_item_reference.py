@@ -71,5 +71,5 @@ def test_anything_else_is_refused_with_what_is_accepted(text: str) -> None:
 
 
 def test_a_page_that_names_no_product() -> None:
-    with pytest.raises(UsageError, match="a page of browser.dataspace.copernicus.eu"):
+    with pytest.raises(UsageError, match=r"a page of browser\.dataspace\.copernicus\.eu"):
         parse_reference("https://browser.dataspace.copernicus.eu/?zoom=5&lat=50")
