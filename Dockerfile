@@ -1,16 +1,16 @@
-# The image that stage-in.cwl names; `make image` builds it.
+# `make image` builds this image, which stage-in.cwl names.
 FROM debian:trixie-slim AS build
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends binutils python3-hatchling python3-venv
 RUN python3 -m venv --system-site-packages /pip \
  && python3 -m venv --without-pip /opt/stage-in
-# Behind a proxy with a certificate of its own: mount its bundle, and say where.
+# Behind a proxy with its own certificate, mount the certificate bundle and set this to its path.
 ARG PIP_CERT
 ENV PIP_PYTHON=/opt/stage-in/bin/python3 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY command-line-tools/stage-in/requirements.lock /
 RUN /pip/bin/pip install --require-hashes --only-binary :all: --requirement /requirements.lock
-# What wheels bring and no run needs: their tests, what compilers and type checkers read, and the
-# debug symbols of modules that were built without being stripped.
+# Remove what no run needs: the tests of the packages, the files for compilers and type checkers, and
+# debug symbols.
 RUN cd /opt/stage-in/lib/python3*/site-packages \
  && find . -depth -type d -name tests -exec rm -r {} + \
  && find . -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|a\)' -delete \
@@ -26,8 +26,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/log/*
 COPY --from=build /opt/stage-in /opt/stage-in
 ENV PATH=/opt/stage-in/bin:$PATH LANG=C.UTF-8
-# Runners give a uid of their own; without one, it isn't root. No ENTRYPOINT: a runner's command
-# must be the process.
+# Runners set their own uid; the default must not be root. There is no ENTRYPOINT because runners
+# expect their command to be the process.
 USER 65532:65532
 CMD ["stage-in", "--help"]
 ARG VERSION

@@ -6,52 +6,89 @@ TOOL := command-line-tools/stage-in
 CLASSIFY := command-line-tools/classify
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(BIN)/uv
-LOCK := $(UV) pip compile --quiet --universal --upgrade --generate-hashes --python-version 3.11 \
-  --custom-compile-command "make lock"
+# The pages of the site, and the files that they link to.
+PAGES := README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md $(wildcard docs/*.md deploy/*/README.md)
+LINKED := LICENSE CITATION.cff codemeta.json stage-in.cwl $(wildcard docs/*.svg docs/*.png \
+  docs/*.ipynb benchmarks/*.json)
+# The version that the theme is made for; `npm view mermaid@VERSION dist.integrity` in hexadecimal.
+MERMAID_VERSION := 12.3.0
+MERMAID_SHA512 := e35d774dd5de2c0b0caee27bf4ea452f93bcf8b4c55e142a676eb4ac5ded8149a2340b519b852e99ed3823eeb93d137ac99ebd2787fcad56165bccd193ae5463
+MERMAID := $(VENV)/docs/mermaid.min.js
 PACKAGE := stage-in.app.cwl
+# The version of Python in the Debian release that the image is based on.
+IMAGE_PYTHON := 3.13
 IMAGE := $(shell sed -n 's/.*dockerPull: *//p' stage-in.cwl)
+
+# uv resolves and installs. It takes its Python from PYTHON and downloads none.
+UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv
+LOCK = $(UV) pip compile --quiet --universal --upgrade --generate-hashes --no-annotate \
+  --python-version 3.11 --custom-compile-command "make lock"
+# The oldest versions that the pyproject.toml files allow, for the oldest Python. What those need in
+# turn stays as it is in tests/lowest.lock.
+LOWEST := $(UV) pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-annotate \
+  --custom-compile-command "make lock" --group test \
+  $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml -o
+# The tests of the tool alone, which run in other environments, too.
+TOOL_TESTS := tests/safe tests/sources tests/stac tests/transfer \
+  tests/test_cli.py tests/test_output.py tests/test_progress.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-classification test test-slow fuzz test-runners test-slurm
-.PHONY: docs docs-generated docs-check recording notebook bench soak
-.PHONY: package image sbom release-check lint lock clean
+.PHONY: help demo demo-classification test test-slow test-lowest test-image test-runners test-slurm
+.PHONY: fuzz docs docs-generated docs-check recording notebook bench soak
+.PHONY: package image sbom release-check lint format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: $(VENV)/ready ## Stage a product from a platform on this machine, through cwltool
+demo: $(VENV)/ready ## Stage a product from the sandbox with cwltool
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sandbox/demo.sh
 
-demo-classification: $(VENV)/ready ## Stage a product and classify its tiles, through cwltool; draws docs/classification.png
+demo-classification: $(VENV)/ready ## Stage a product and classify its tiles; writes docs/classification.png
 	@PATH="$(CURDIR)/$(BIN):$$PATH" workflows/demo.sh
 
 test: $(VENV)/ready ## Run the fast tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 -m "not slow"
 
-test-slow: $(VENV)/ready $(VENV)/package/ready $(VENV)/notebook/ready ## Run the tests that take longer
+test-slow: $(VENV)/ready $(VENV)/package/ready $(VENV)/notebook/ready ## Run the slow tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 -m slow
 
-fuzz: $(VENV)/ready ## Give the parsers of what others wrote other input than the tests do, ten minutes
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz
+test-lowest: $(VENV)/lowest/ready ## Run the fast tests of the tool with the lowest versions; needs Python 3.11
+	@mkdir -p build && cp tests/lowest.lock build/ && $(LOWEST) build/lowest.lock
+	@diff tests/lowest.lock build/lowest.lock
+	@$(VENV)/lowest/bin/python -m pytest -n 4 -m "not slow" $(TOOL_TESTS)
 
-test-runners: $(VENV)/ready $(VENV)/calrissian/ready $(VENV)/package/ready $(VENV)/toil/ready ## Run the tests in containers, of the image that `make image` built
+fuzz: $(VENV)/ready ## Run the fuzz tests with random input, for ten minutes
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz --timeout=3600
+
+test-image: $(VENV)/ready ## Run the fast tests of the tool in the image that `make image` built
+	@rm -rf build/test && mkdir -p build
+	@$(UV) pip compile --quiet --python-version $(IMAGE_PYTHON) --group test -c tests/requirements.lock \
+	  --no-emit-package stage-in --generate-hashes -o build/test.lock
+	@$(UV) pip install --quiet --python-version $(IMAGE_PYTHON) --target build/test -r build/test.lock
+	@# A .pth file puts the folder behind the image's own packages.
+	@echo /test > build/test.pth
+	@$(ENGINE) run --rm --volume "$(CURDIR):/src:ro" --volume "$(CURDIR)/build/test:/test:ro" \
+	  --volume "$(CURDIR)/build/test.pth:/opt/stage-in/lib/python$(IMAGE_PYTHON)/site-packages/test.pth:ro" \
+	  --env HOME=/tmp --workdir /src $(IMAGE) \
+	  python3 -m pytest -n 4 -m "not slow" -p no:cacheprovider $(TOOL_TESTS)
+
+test-runners: $(VENV)/ready $(VENV)/calrissian/ready $(VENV)/package/ready $(VENV)/toil/ready ## Run the tests in containers of the image that `make image` built
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 -m runner --engine $(ENGINE)
 
 test-slurm: $(VENV)/ready $(VENV)/toil/ready ## Run the tests on Slurm
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm --slurm
 
-package: $(PACKAGE) ## Write the Application Package, one file: stage-in.app.cwl
+package: $(PACKAGE) ## Write the Application Package, stage-in.app.cwl
 
 image: ## Build the image that stage-in.cwl names
 	$(ENGINE) build $(BUILD_OPTIONS) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
 	  --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
 
-sbom: $(VENV)/ready ## Write what the image holds as CycloneDX: stage-in.cdx.json
+sbom: $(VENV)/ready ## Write a CycloneDX bill of materials of the image, stage-in.cdx.json
 	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/sbom.sh $(ENGINE) $(IMAGE) stage-in.cdx.json
 
-release-check: $(VENV)/release/ready package ## Do all of a release that needs no registry, into dist/; TAG=v0.1.0 for a release
+release-check: $(VENV)/release/ready package ## Build and check the files of a release in dist/; TAG=v0.1.0 for a release
 	@PATH="$(CURDIR)/$(VENV)/release/bin:$$PATH" REFERENCE="$(REFERENCE)" deploy/check.sh $(TAG)
 
 bench: $(VENV)/ready ## Compare with what users do today, 20 minutes; updates docs/benchmarks.md
@@ -60,84 +97,108 @@ bench: $(VENV)/ready ## Compare with what users do today, 20 minutes; updates do
 soak: $(VENV)/ready ## Stage 400 products while faults happen, a quarter of an hour; updates docs/reliability.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.soak
 
-docs: $(VENV)/ready $(VENV)/docs/ready $(VENV)/docs/mermaid.min.js ## Build the documentation as a site: build/site/index.html
-	@$(BIN)/python -m website build
-	@cp $(VENV)/docs/mermaid.min.js build/docs/assets/
+docs: $(VENV)/docs/ready $(MERMAID) ## Build the documentation as a site: build/site/index.html
+	@rm -rf build/docs build/overrides build/site && mkdir -p build/docs/assets
+	@tar -cf - $(PAGES) $(LINKED) | tar -xf - -C build/docs
+	@cp website/extra.css $(MERMAID) build/docs/assets
+	@cp -R website/zensical.toml website/overrides build
 	@$(VENV)/docs/bin/zensical build --strict --clean --config-file build/zensical.toml
 
-docs-generated: $(VENV)/ready ## Write anew what pages show of the code and of a staged item
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m website.generated
+docs-generated: $(VENV)/ready ## Update the generated parts of the pages
+	@$(BIN)/cog -r -P -I . -p "from website import show" --verbosity 1 $(PAGES)
 
-docs-check: docs ## Look at each page of the site in Chromium; leaves build/screens
-	@$(VENV)/docs/bin/python -m website.browser build/site build/screens
+docs-check: docs ## Check each page of the site in Chromium; writes screenshots to build/screens
+	@$(VENV)/docs/bin/python website/check.py build/site build/screens
 
-recording: $(VENV)/ready ## Record `make demo`; writes docs/demo.svg
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/recording.py docs/demo.svg make demo
+recording: $(VENV)/ready ## Draw what `make demo` prints; writes docs/demo.svg
+	@env -u MAKEFLAGS -u MAKELEVEL $(BIN)/python website/terminal.py docs/demo.svg make demo
 
-notebook: demo $(VENV)/notebook/ready ## Run docs/explore.ipynb on what `make demo` has staged
+notebook: demo $(VENV)/notebook/ready ## Run docs/explore.ipynb on the product that `make demo` staged
 	@$(VENV)/notebook/bin/python docs/notebook.py docs/explore.ipynb docs/explore.ipynb
 
-lint: $(VENV)/ready ## Check style, types and the direction of imports
+lint: $(VENV)/ready ## Check style, types, declared dependencies, imports and derived files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd $(TOOL) && $(CURDIR)/$(BIN)/deptry src
+	cd $(CLASSIFY) && $(CURDIR)/$(BIN)/deptry .
+	$(BIN)/python tests/environment.py | diff environment.yml -
 
-lock: $(VENV)/ready ## Resolve the versions anew, into all locks and environment.yml
-	$(BIN)/pip install --quiet uv
+format: $(VENV)/ready ## Format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/ready ## Resolve all versions again, into the lock files and environment.yml
 	$(LOCK) $(TOOL)/pyproject.toml -o $(TOOL)/requirements.lock
-	$(LOCK) --group dev -c $(TOOL)/requirements.lock \
-	  $(TOOL)/pyproject.toml -o tests/requirements.lock
+	$(LOCK) --group dev -c $(TOOL)/requirements.lock $(TOOL)/pyproject.toml -o tests/requirements.lock
 	$(LOCK) --group calrissian -o tests/runners/calrissian.lock
 	$(LOCK) --group toil -o tests/runners/toil.lock
 	$(LOCK) --group docs -o docs/requirements.lock
 	$(LOCK) --group package -o tests/package.lock
 	$(LOCK) --group notebook -o docs/notebook.lock
 	$(LOCK) --group release -o deploy/release.lock
+	$(LOWEST) tests/lowest.lock --upgrade
 	$(BIN)/python tests/environment.py > environment.yml
 
-clean: ## Remove what the other targets have made
+clean: ## Remove the files that the other targets write
 	rm -rf $(VENV) demo build dist stage-in.cdx.json $(PACKAGE)
 
-$(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml
-	@echo "Installing into $(VENV) (once)"
+# The environments: each is installed from its lock file, by uv, which pip installs first.
+$(BIN)/uv: tests/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable $(TOOL) --editable $(CLASSIFY)
+	@awk '/^[^ ]/ {shown = /^uv==/} shown' $< > $(VENV)/uv.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	@touch $@
 
-# An environment of its own for what pins what others pin too: $(call install,WHAT[,VARIABLE=VALUE]).
+$(VENV)/ready: tests/requirements.lock $(TOOL)/pyproject.toml $(CLASSIFY)/pyproject.toml | $(BIN)/uv
+	@echo "Installing into $(VENV) (once)"
+	@$(UV) pip install --quiet --python $(VENV) --require-hashes -r tests/requirements.lock
+	@$(UV) pip install --quiet --python $(VENV) --no-deps --editable $(TOOL) --editable $(CLASSIFY)
+	@touch $@
+
+# An environment of its own for packages whose pins conflict, or that few need.
 define install
 @echo "Installing $(1) into $(@D) (once)"
-@$(BIN)/python -m venv $(@D)
-@$(2) $(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+@$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
+@$(2) $(UV) pip install --quiet --python $(@D) --require-hashes -r $<
 @touch $@
 endef
 
 $(VENV)/docs/ready: docs/requirements.lock | $(VENV)/ready
-	$(call install,what builds the documentation)
-
-$(VENV)/docs/mermaid.min.js: website/mermaid.py | $(VENV)/docs/ready
-	@echo "Fetching what draws the diagrams (once)"
-	@$(BIN)/python -m website.mermaid $@
+	$(call install,the documentation tools)
 
 $(VENV)/calrissian/ready: tests/runners/calrissian.lock | $(VENV)/ready
-	@# The msgpack that it pins has no wheel for Python 3.13, and its C doesn't compile there.
+	@# The msgpack that it pins has no wheel for Python 3.13, and its C code does not compile there.
 	$(call install,Calrissian,MSGPACK_PUREPYTHON=1)
 
 $(VENV)/toil/ready: tests/runners/toil.lock | $(VENV)/ready
 	$(call install,Toil)
 
 $(VENV)/package/ready: tests/package.lock | $(VENV)/ready
-	$(call install,what makes and checks packages)
+	$(call install,the packaging tools)
 
 $(VENV)/notebook/ready: docs/notebook.lock | $(VENV)/ready
-	$(call install,what opens the notebook)
+	$(call install,what runs the notebook)
 
 $(VENV)/release/ready: deploy/release.lock | $(VENV)/ready
-	$(call install,what checks a release)
+	$(call install,the release tools)
 
-# Not by `cwltool --pack`, which calls the workflow `main` and drops its version.
+$(VENV)/lowest/ready: tests/lowest.lock | $(VENV)/ready
+	@echo "Installing the lowest versions into $(@D) (once)"
+	@$(UV) venv --quiet --clear --python 3.11 $(@D)
+	@$(UV) pip install --quiet --python $(@D) -r $<
+	@$(UV) pip install --quiet --python $(@D) --no-deps --editable $(TOOL) --editable $(CLASSIFY)
+	@touch $@
+
+# The site contains mermaid, so its readers fetch nothing from other hosts.
+$(MERMAID): | $(VENV)/docs/ready
+	@echo "Fetching mermaid, which draws the diagrams (once)"
+	@cd $(@D) && npm pack --silent --ignore-scripts mermaid@$(MERMAID_VERSION) > npm.log
+	@cd $(@D) && echo "$(MERMAID_SHA512)  mermaid-$(MERMAID_VERSION).tgz" | sha512sum --check --quiet
+	@tar -xzOf $(@D)/mermaid-$(MERMAID_VERSION).tgz package/dist/mermaid.min.js > $@
+
+# `cwltool --pack` would name the workflow `main` and drop its version.
 $(PACKAGE): workflows/stage-in-app.cwl stage-in.cwl $(VENV)/package/ready
 	@$(VENV)/package/bin/transpiler-mate bundle $< --output $@

@@ -3,8 +3,8 @@ class: CommandLineTool
 id: stage-in
 label: Stage a Sentinel-2 Level-1C product
 doc: >-
-  Given a STAC item of a Sentinel-2 Level-1C product in the Copernicus Data Space Ecosystem and a
-  token, leaves a verified, self-contained STAC catalog of the product.
+  Downloads and verifies a Sentinel-2 Level-1C product of the Copernicus Data Space Ecosystem, and
+  writes a self-contained STAC catalog of it.
 
 baseCommand: stage-in
 arguments:
@@ -34,23 +34,23 @@ inputs:
   item:
     type: string
     label: STAC item
-    doc: URL of the product in a STAC API of the platform, or a path where the tool runs without a container
+    doc: URL of the item in a STAC API of the Copernicus Data Space, or a path if the tool runs without a container
     inputBinding:
       prefix: --input-item
   access_token:
     type: string
     label: Token
-    doc: Access token or refresh token of an account of the platform
+    doc: Access token or refresh token of a Copernicus Data Space account
     default: ""
   output_dir:
     type: string
     label: Folder
-    doc: Name of the folder of the catalog; distinct ones are needed where the tool is scattered
+    doc: Name of the catalog folder; has to differ between the jobs of a scattered step
     default: catalog
   assets:
     type: string[]?
     label: Bands
-    doc: Bands such as B04, or their names in the staged item such as red; all where none is given
+    doc: Bands such as B04, or their names in the staged item such as red; all bands by default
     inputBinding:
       prefix: --assets
       itemSeparator: ","
@@ -59,7 +59,7 @@ outputs:
   staged:
     type: Directory
     label: Catalog
-    doc: The folder that holds catalog.json
+    doc: The folder that contains catalog.json
     outputBinding:
       glob: $(inputs.output_dir)
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# All of a release that needs no registry, into dist/: check.sh [TAG]
-# With a tag, such as v0.1.0, also what only a release must have. REFERENCE is the image in its
-# registry, NAME@sha256:DIGEST; without it one is made up, to see that it can be written.
+# Build and check the files of a release in dist/, as far as this needs no registry: check.sh [TAG]
+# A tag such as v0.1.0 adds the checks that only a release has to pass. REFERENCE names the image in
+# its registry as HOST/NAME@sha256:DIGEST. The default is an invented one, which tests the step.
 set -eu
 cd "$(dirname "$0")/.."
 tool=command-line-tools/stage-in
@@ -11,16 +11,16 @@ echo "Metadata"
 python deploy/metadata.py "$@"
 check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
-echo "Workflows of CI"
+echo "GitHub workflows"
 check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 zizmor --offline --quiet --no-progress .github/workflows
 
-echo "Source and wheel"
+echo "Source distribution and wheel"
 rm -rf dist
 python -m build --no-isolation --outdir dist "$tool" > "${log:=$(mktemp)}" || { cat "$log"; exit 1; }
 twine check --strict dist/*
 
-echo "Installed where nothing else is"
+echo "Installation into an empty environment"
 empty=$(mktemp -d)
 trap 'rm -rf "$empty" "$log"' EXIT
 python -m venv "$empty"
@@ -28,15 +28,15 @@ python -m venv "$empty"
 "$empty/bin/pip" install --quiet --no-deps dist/*.whl
 "$empty/bin/pip" check
 version=$(cd "$empty" && bin/stage-in --version)
-# The wheel is named by the version of its metadata.
+# The name of the wheel has to contain the version that the command prints.
 ls "dist/stage_in-${version##* }-"*.whl
 
-echo "CWL, with $reference"
+echo "CWL files with $reference"
 for file in stage-in.cwl stage-in.app.cwl; do
   python deploy/release.py "$file" "$reference" > "dist/$file"
 done
 for file in stage-in.cwl workflows/*.cwl dist/*.cwl; do
-  # It reads a type from the Web; tests/test_cwl_suite.py, which has a copy, checks it.
+  # This file imports a type from the Web. tests/test_cwl_suite.py checks it with a local copy.
   [ "$file" != workflows/stage-in-eoepca.cwl ] || continue
   cwltool --quiet --enable-ext --validate --strict "$file" > "$log" 2>&1 || { cat "$log"; exit 1; }
 done

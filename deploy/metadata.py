@@ -1,7 +1,7 @@
-"""What the repository says of itself: `python deploy/metadata.py [TAG]`.
+"""Check the metadata of the repository: `python deploy/metadata.py [TAG]`.
 
-The version is the one of command-line-tools/stage-in/pyproject.toml; whatever else names one has to
-agree. With a tag such as v0.1.0, what only a release has must be there, too.
+command-line-tools/stage-in/pyproject.toml defines the version. Each file that repeats it or other
+metadata has to agree. With a tag such as v0.1.0, the dates of a release are required, too.
 """
 
 import json
@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "command-line-tools/stage-in/pyproject.toml"
-# Where the image, or the version of a workflow, is named.
+# The files that may name the image or the version of a workflow.
 NAMING = ("*.cwl", "*.md", "docs/*.md", "workflows/*.cwl", "deploy/*/*", "tests/cwl/*/*.cwl")
 IMAGE = re.compile(r"\bstage-in:(\d[\w.+-]*)")
 WORKFLOW = re.compile(r'^s:softwareVersion: "(.*)"', re.MULTILINE)
@@ -32,11 +32,11 @@ def read_project(root: Path = ROOT) -> dict[str, Any]:
 
 
 def find_problems(root: Path = ROOT, tag: str = "") -> list[str]:
-    """Return what is wrong, a line each.
+    """Return one line for each problem.
 
     Args:
         root: Folder of the repository.
-        tag: The tag that it is to be released by; empty if it isn't.
+        tag: Tag of the release; empty if this is not a release.
     """
     project = read_project(root)
     return [
@@ -55,7 +55,7 @@ def _expect(where: str, found: object, expected: object) -> Iterator[str]:
 
 def _check_names(root: Path, version: str) -> Iterator[str]:
     for path in sorted({path for pattern in NAMING for path in root.glob(pattern)}):
-        if path.name == "stage-in.app.cwl":  # made from the others
+        if path.name == "stage-in.app.cwl":  # `make package` writes it from the other files
             continue
         text = path.read_text()
         named = IMAGE.findall(text)
@@ -69,7 +69,7 @@ def _check_names(root: Path, version: str) -> Iterator[str]:
 
 
 def _check_changelog(text: str, version: str, tag: str) -> Iterator[str]:
-    """Hold it against keepachangelog.com, 1.1.0: versions, newest first, in kinds of changes."""
+    """Check the form of the changelog against keepachangelog.com, version 1.1.0."""
     title, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     if not title.startswith("# Changelog\n"):
         yield f"CHANGELOG.md: expected the title '# Changelog', found {title.splitlines()[0]!r}"

@@ -1,7 +1,7 @@
 """Write a CWL file for a release: `python deploy/release.py FILE.cwl NAME@sha256:DIGEST`.
 
-On standard output is the file with the image of that name and digest in place of the one that
-`make image` builds: a tag can be moved, a digest can't.
+Print the file with its image replaced by the one with this name and digest. A digest always means
+the same image, whereas a tag can be moved.
 """
 
 import re
@@ -9,24 +9,24 @@ import sys
 from pathlib import Path
 
 LOCAL = re.compile(r'(dockerPull: *"?)stage-in:\d[\w.+-]*')
-# The host with its port, the path, the digest; as the OCI's distribution specification has them.
+# Host, port, path and digest as defined by the OCI distribution specification.
 REFERENCE = re.compile(
     r"[a-z0-9][a-z0-9.-]*(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+@sha256:[0-9a-f]{64}"
 )
 
 
 def pin(text: str, reference: str) -> str:
-    """Return a CWL document with its image given by a digest.
+    """Return a CWL document that names its image by a digest.
 
     Args:
         text: The document.
-        reference: The image, as NAME@sha256:DIGEST.
+        reference: The image as HOST/NAME@sha256:DIGEST.
 
     Raises:
-        ValueError: That is none, or the document names no image to replace.
+        ValueError: The reference is malformed, or the document names no image to replace.
     """
     if not REFERENCE.fullmatch(reference):
-        raise ValueError(f"expected HOST/NAME@sha256:<64 digits>, found {reference!r}")
+        raise ValueError(f"expected HOST/NAME@sha256:<64 hexadecimal digits>, found {reference!r}")
     pinned, count = LOCAL.subn(lambda match: match[1] + reference, text)
     if not count:
         raise ValueError("expected a dockerPull of stage-in:<version> in the document, found none")

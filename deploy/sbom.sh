@@ -1,7 +1,7 @@
 #!/bin/sh
-# Write what an image holds as CycloneDX: sbom.sh ENGINE IMAGE FILE.cdx.json
-# Debian's packages and Python's are read from the image itself. The libraries inside Python's
-# wheels (GDAL, PROJ, …) are told by the wheels that hold them.
+# Write a CycloneDX bill of materials of an image: sbom.sh ENGINE IMAGE FILE.cdx.json
+# It lists the Debian and the Python packages that the image contains. Libraries inside wheels, such
+# as GDAL and PROJ, are not listed separately.
 set -eu
 engine=$1 image=$2 file=$3
 name=${image##*/}
@@ -16,7 +16,8 @@ tar -x -C "$folder" -f "$folder/image.tar" opt/stage-in
 debsbom generate --sbom-type cdx --root "$folder/image.tar" --out "$folder/debian" \
   2> "$folder/debian.log" || { cat "$folder/debian.log" >&2; exit 1; }
 
-# cyclonedx-py asks an interpreter for its path. The image's own doesn't run outside of it.
+# cyclonedx-py runs an interpreter to get its sys.path. The image's interpreter cannot run here, so a
+# script answers instead.
 cat > "$folder/python" << END
 #!/bin/sh
 echo '["$(echo "$folder"/opt/stage-in/lib/python3*/site-packages)"]'

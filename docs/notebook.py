@@ -1,6 +1,6 @@
-"""Run a notebook, and write it with what it shows: `python docs/notebook.py NOTEBOOK OUTPUT`.
+"""Run a notebook, and write it with its outputs: `python docs/notebook.py NOTEBOOK OUTPUT`.
 
-The output has no times and no versions in it, so that it changes only where what it shows does.
+Times and versions are left out, so the file changes only if its outputs do.
 """
 
 import sys
@@ -9,19 +9,19 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-LONGEST = 120  # seconds that a cell may take
+MAX_CELL_SECONDS = 120
 
 
 def main(notebook: Path, output: Path) -> None:
     """Run a notebook in its own folder.
 
     Raises:
-        CellExecutionError: A cell failed; nothing is written.
+        CellExecutionError: a cell failed; nothing is written.
     """
     nodes = nbformat.read(notebook, as_version=4)
     NotebookClient(
         nodes,
-        timeout=LONGEST,
+        timeout=MAX_CELL_SECONDS,
         record_timing=False,
         resources={"metadata": {"path": str(notebook.resolve().parent)}},
     ).execute()

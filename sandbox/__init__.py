@@ -1,1 +1,1 @@
-"""A Copernicus Data Space on 127.0.0.1, with products of its own making, for tests."""
+"""An imitation of the Copernicus Data Space on 127.0.0.1, with synthetic products, for tests."""

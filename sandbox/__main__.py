@@ -1,4 +1,4 @@
-"""``python -m sandbox``: run the platform on the loopback interface until told to stop."""
+"""``python -m sandbox``: run the platform on the loopback interface until a signal stops it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,13 @@ from sandbox.tokens import Account
 MEGABYTE = 1_000_000
 
 
-class _Rule(click.ParamType):
-    """A fault as text."""
-
-    name = "rule"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Fault:
-        if isinstance(value, Fault):
-            return value
-        try:
-            return Fault.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def _parse_faults(
+    context: click.Context, option: click.Parameter, rules: tuple[str, ...]
+) -> list[Fault]:
+    try:
+        return [Fault.parse(rule) for rule in rules]
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, option) from error
 
 
 @click.command()
@@ -43,26 +36,27 @@ class _Rule(click.ParamType):
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     multiple=True,
     metavar="FOLDER",
-    help="Serve this SAFE folder; repeatable. Default: two synthetic products, a new and an old.",
+    help="Serve this SAFE folder; repeatable. Default: two synthetic products, one of today's "
+    "format and one of 2020.",
 )
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where to make the synthetic products, or find them made. Default: a temporary folder.",
+    help="Folder of the synthetic products; missing ones are made. Default: a temporary folder.",
 )
 @click.option(
     "--pixels",
     type=click.IntRange(60),
     metavar="N",
-    help="Width of the synthetic 10 m bands, a multiple of 6; a real one has 10980.",
+    help="Width of the synthetic 10 m bands in pixels, a multiple of 6. Real bands have 10980.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65531),
     default=0,
     metavar="N",
-    help="First of five successive ports. Default: any that are free.",
+    help="First of five consecutive ports. Default: any free ports.",
 )
 @click.option(
     "--token-life",
@@ -70,43 +64,43 @@ class _Rule(click.ParamType):
     default=600,
     show_default=True,
     metavar="SECS",
-    help="Life of access tokens.",
+    help="Time for which access tokens are valid.",
 )
 @click.option(
     "--connections",
     type=click.IntRange(1),
     metavar="N",
-    help="Downloads that a user may have open at once; CDSE: 4. Default: any number.",
+    help="Maximum number of open downloads per user. CDSE allows 4. Default: no limit.",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
     metavar="MB/S",
-    help="Megabytes per second of each download; CDSE: 20. Default: all that is possible.",
+    help="Maximum rate of each download. CDSE allows 20. Default: no limit.",
 )
 @click.option(
     "--latency",
     type=click.FloatRange(0),
     default=0,
     metavar="MS",
-    help="Milliseconds until each answer begins.",
+    help="Delay before each response.",
 )
 @click.option(
     "--lag",
     type=click.FloatRange(0),
     default=0,
     metavar="SECS",
-    help="How long a download that has ended still counts as open.",
+    help="Time for which a finished download still counts as open.",
 )
-@click.option("--ranges", is_flag=True, help="Honour Range at the download service.")
+@click.option("--ranges", is_flag=True, help="Honour Range in requests to the download service.")
 @click.option(
     "--fault",
     "faults",
-    type=_Rule(),
+    callback=_parse_faults,
     multiple=True,
     metavar="RULE",
-    help="Let something go wrong; repeatable. Such as 'status=503 on=download path=*B04.jp2* "
-    "times=2' or 'cut=50% chance=2%'; all words: sandbox/faults.py.",
+    help="Add a fault; repeatable. Examples: 'status=503 on=download path=*B04.jp2* times=2', "
+    "'cut=50% chance=2%'. docs/sandbox.md describes all words.",
 )
 @click.option(
     "--seed",
@@ -114,13 +108,13 @@ class _Rule(click.ParamType):
     default=0,
     show_default=True,
     metavar="N",
-    help="What the chances of faults are drawn from.",
+    help="Seed of the faults' chances.",
 )
 @click.option(
     "--ready",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write shell variables for clients to FILE once all is listening.",
+    help="Write shell variables for clients to FILE once all services are listening.",
 )
 def main(
     safes: tuple[Path, ...],
@@ -133,15 +127,15 @@ def main(
     latency: float,
     lag: float,
     ranges: bool,
-    faults: tuple[Fault, ...],
+    faults: list[Fault],
     seed: int,
     ready: Path | None,
 ) -> None:
     """Run a Copernicus Data Space on 127.0.0.1 until SIGINT or SIGTERM.
 
-    It serves Sentinel-2 Level-1C products as the platform does: STAC items of both APIs, a
-    download service with tokens and limits, the identity service. Log in as "user" with the
-    password "secret".
+    It serves Sentinel-2 Level-1C products like the platform: STAC items of both APIs, a download
+    service with tokens and limits, and an identity service. Log in as "user" with the password
+    "secret".
     """
     limits = Limits(
         connections=connections,
@@ -156,7 +150,7 @@ def main(
             if folder is None:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sandbox-")))
             safes = tuple(_synthetic(folder, pixels))
-        # blocked before any thread starts, so that sigwait alone sees them
+        # Threads inherit the mask, so only sigwait below receives these signals.
         stops = {signal.SIGINT, signal.SIGTERM}
         signal.pthread_sigmask(signal.SIG_BLOCK, stops)
         server = Sandbox(
@@ -167,40 +161,40 @@ def main(
         try:
             stack.enter_context(server)
         except OSError as error:
-            raise click.ClickException(f"cannot listen: {error}") from error
+            raise click.ClickException(f"Cannot listen on the requested ports: {error}") from error
         for product in server.products:
-            # now rather than at the first request, which a benchmark may be timing
+            # A benchmark may time the first request, so lay out the zip now.
             product.archive()
         variables = _variables(server)
         _summarise(server)
         if ready is not None:
             _write(ready, "".join(f"export {k}={shlex.quote(v)}\n" for k, v in variables.items()))
-            click.echo(f"\nvariables for clients: . {ready}")
+            click.echo(f"\nTo set the variables for clients: . {ready}")
         signal.sigwait(stops)
 
 
 def _synthetic(folder: Path, pixels: int | None) -> Iterable[Path]:
-    """The default products, made where they are not there yet."""
-    # only here: it brings rasterio, which serving given folders does not need
+    """Yield the folders of the default products, after making the missing ones."""
+    # Importing this loads rasterio, which is not needed to serve given folders.
     from sandbox.product import NEW, OLD, make_product
 
     folder.mkdir(parents=True, exist_ok=True)
     for recipe in (NEW, OLD):
         try:
-            wanted = recipe if pixels is None else replace(recipe, pixels=pixels)
+            recipe = recipe if pixels is None else replace(recipe, pixels=pixels)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--pixels") from error
-        safe = folder / wanted.name
+        safe = folder / recipe.name
         if not safe.is_dir():
-            click.echo(f"making {wanted.name}")
-            # aside first, so that a product which is there is a whole one
-            with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as aside:
-                make_product(Path(aside), wanted).rename(safe)
+            click.echo(f"Making {recipe.name}")
+            # A rename at the end ensures that an existing product is complete.
+            with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as temporary:
+                make_product(Path(temporary), recipe).rename(safe)
         yield safe
 
 
 def _variables(server: Sandbox) -> dict[str, str]:
-    """What a client's shell needs to know."""
+    """Return the environment variables for a client's shell."""
     account = Account()
     found = server.environment | {
         "CDSE_ACCESS_TOKEN": server.mint(),
@@ -217,8 +211,8 @@ def _variables(server: Sandbox) -> dict[str, str]:
 
 
 def _summarise(server: Sandbox) -> None:
-    """Say what there is."""
-    click.echo("A Copernicus Data Space is up, on this machine only:\n")
+    """Print the services and the products."""
+    click.echo("A Copernicus Data Space is running on this machine:\n")
     for role, origin in server.origins.items():
         click.echo(f"  {role:10} {origin}")
     for product in server.products:
@@ -228,7 +222,7 @@ def _summarise(server: Sandbox) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file so that it is there with all its content or not at all."""
+    """Write a file atomically."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".ready-", delete=False) as file:
         file.write(text)
     Path(file.name).replace(path)

@@ -1,4 +1,4 @@
-"""Sun and viewing angles, as closed forms of the place in the angle grids."""
+"""Sun and viewing angles, computed from the position in the angle grids."""
 
 from math import floor
 
@@ -9,11 +9,11 @@ from sandbox.raster import DETECTORS
 from sandbox.recipe import Recipe
 from sandbox.xml import E
 
-# Angle grids have a node every 5 km of a whole tile, also where the product is smaller.
+# The angle grids have a node every 5 km and cover a whole tile, even if the product is smaller.
 _GRID_STEP = 5000
 _GRID_SIZE = 23
 
-# Angles in degrees at the upper-left corner; they change by the gradients in degrees a node.
+# Angles at the upper-left corner in degrees, and their gradients in degrees per node.
 _SUN_ZENITH, _SUN_AZIMUTH = 34.2, 151.6
 _SUN_ZENITH_GRADIENT, _SUN_AZIMUTH_GRADIENT = 0.035, 0.085
 _VIEW_ZENITH, _VIEW_AZIMUTH = 3.1, 286.0
@@ -21,7 +21,7 @@ _VIEW_ZENITH_GRADIENT = 0.39
 
 
 def tile_angles(recipe: Recipe) -> etree._Element:
-    """Make Tile_Angles of MTD_TL.xml: grids and means, by band and detector."""
+    """Return Tile_Angles of MTD_TL.xml: grids and means, by band and detector."""
     nodes = range(_GRID_SIZE)
     middle = recipe.extent / 2 / _GRID_STEP
 
@@ -35,7 +35,7 @@ def tile_angles(recipe: Recipe) -> etree._Element:
         return _VIEW_ZENITH + 0.02 * index + _VIEW_ZENITH_GRADIENT * column
 
     def view_azimuth(index: int, detector: int) -> float:
-        # Odd and even detectors look forward and backward of the track.
+        # Odd detectors look ahead of the satellite, even ones behind it.
         return _VIEW_AZIMUTH + 0.3 * index + (8 if detector % 2 else -8)
 
     def seen(detector: int, column: int) -> bool:

@@ -1,8 +1,9 @@
 """The zip that the download service makes of a product while it sends it.
 
-CDSE's zips are stored, not deflated, carry no entries for directories, and have one root folder,
-``<name>.SAFE/`` (CDSE documentation, FAQ). They are written to a stream that cannot be rewound, so
-the local headers give neither sizes nor CRCs: those follow the data (APPNOTE 4.3.9, flag bit 3).
+CDSE's zips are stored, not deflated, have no entries for directories, and have one root folder,
+``<name>.SAFE/`` (CDSE documentation, FAQ). They are written to a stream that cannot seek, so the
+local headers contain neither sizes nor CRCs: data descriptors follow the data (APPNOTE 4.3.9,
+flag bit 3).
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from pathlib import Path
 
 from sandbox.body import Body, Piece, Slice, size
 
-READ = 1024 * 1024
+READ_SIZE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip laid out, ready to be sent any number of times.
+    """A zip that can be sent any number of times.
 
     Attributes:
-        body: Its bytes: structure in memory, file data as slices of the files.
-        size: Its length in bytes.
-        md5: Lower-case hex MD5 of all its bytes.
+        body: The zip's headers in memory, its file data as slices of the files.
+        size: Length in bytes.
+        md5: MD5 of all bytes, in lower-case hex.
     """
 
     body: Body
@@ -33,40 +34,39 @@ class Archive:
 
 
 class _Sink:
-    """The stream that zipfile writes to: keeps the structure, lets file data pass.
+    """A stream that keeps the headers that zipfile writes, and drops the file data.
 
-    It has neither ``seek`` nor ``tell``, from which zipfile concludes that it must use data
-    descriptors.
+    It has neither ``seek`` nor ``tell``, so zipfile uses data descriptors.
     """
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
         self.digest = hashlib.md5(usedforsecurity=False)
-        self.passing = False
+        self.keep = True
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
-        if not self.passing:
+        if self.keep:
             self.pieces.append(bytes(data))
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing; zipfile requires the method."""
 
 
 def files(folder: Path) -> list[Path]:
-    """All files below a folder, in an order that does not depend on the file system."""
+    """List all files below a folder, in an order that does not depend on the file system."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def pack(folder: Path, root: str) -> Archive:
     """Lay out the zip of a folder.
 
-    Every file is read once, for its CRC; sending the result computes nothing. All entries carry
-    the zip format's first date, so equal folders give equal bytes.
+    Every file is read once, for its CRC. All entries have the earliest date of the zip format, so
+    equal folders give equal bytes.
 
     Args:
-        folder: What to pack.
+        folder: The folder to pack.
         root: Name of the root folder inside the zip.
     """
     sink = _Sink()
@@ -74,13 +74,13 @@ def pack(folder: Path, root: str) -> Archive:
         for path in files(folder):
             entry = zipfile.ZipInfo(f"{root}/{path.relative_to(folder).as_posix()}")
             entry.external_attr = 0o100644 << 16
-            entry.file_size = path.stat().st_size  # lets zipfile choose zip64 where it must
+            entry.file_size = path.stat().st_size  # zipfile needs it to decide on zip64
             with archive.open(entry, "w") as member, path.open("rb") as file:
-                sink.passing = True
+                sink.keep = False
                 length = 0
-                while data := file.read(READ):
+                while data := file.read(READ_SIZE):
                     length += member.write(data)
-                sink.passing = False
+                sink.keep = True
                 sink.pieces.append(Slice(path, 0, length))
     body = tuple(piece for piece in sink.pieces if len(piece))
     return Archive(body, size(body), sink.digest.hexdigest())

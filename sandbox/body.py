@@ -1,4 +1,4 @@
-"""Bodies of answers: bytes in memory and slices of files, sized without reading them."""
+"""Response bodies: bytes in memory and slices of files, whose size is known in advance."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-CHUNK = 256 * 1024
+MAX_CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A run of bytes of a file.
+    """Consecutive bytes of a file.
 
     Attributes:
         path: The file.
-        start: Offset of the first byte, in bytes.
-        length: How many bytes.
+        start: Offset of the first byte.
+        length: Number of bytes.
     """
 
     path: Path
@@ -30,16 +30,16 @@ class Slice:
 Piece = bytes | Slice
 Body = tuple[Piece, ...]
 Chunks = AsyncGenerator[bytes, None]
-"""A body on its way; it may end in CutError or ResetError."""
+"""A body while it is streamed; it may raise CloseConnection or ResetConnection."""
 
 
 def size(body: Iterable[Piece]) -> int:
-    """Length of a body in bytes."""
+    """Return the length of a body in bytes."""
     return sum(len(piece) for piece in body)
 
 
 def part(body: Iterable[Piece], start: int, length: int) -> Body:
-    """The pieces that make up ``length`` bytes of a body from ``start`` on."""
+    """Return the pieces that make up ``length`` bytes of a body from offset ``start``."""
     pieces: list[Piece] = []
     for piece in body:
         skip = min(start, len(piece))
@@ -56,23 +56,23 @@ def part(body: Iterable[Piece], start: int, length: int) -> Body:
 
 
 async def chunks(body: Iterable[Piece]) -> Chunks:
-    """A body as chunks of at most 256 KiB; files are read as they are asked for."""
+    """Yield a body in chunks of at most ``MAX_CHUNK`` bytes. Files are read lazily."""
     for piece in body:
         if isinstance(piece, Slice):
             with piece.path.open("rb") as file:
                 file.seek(piece.start)
                 left = piece.length
-                while left and (data := file.read(min(CHUNK, left))):
+                while left and (data := file.read(min(MAX_CHUNK, left))):
                     left -= len(data)
                     yield data
         else:
-            for start in range(0, len(piece), CHUNK):
-                yield piece[start : start + CHUNK]
+            for start in range(0, len(piece), MAX_CHUNK):
+                yield piece[start : start + MAX_CHUNK]
 
 
-class CutError(Exception):
-    """The connection is to be closed here."""
+class CloseConnection(Exception):  # noqa: N818 (a signal to the sender, not an error)
+    """The server must close the connection at this point of the body."""
 
 
-class ResetError(Exception):
-    """The connection is to be reset here."""
+class ResetConnection(Exception):  # noqa: N818 (a signal to the sender, not an error)
+    """The server must reset the connection (RST) at this point of the body."""

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Stage a product from a platform on this machine: what `make demo` runs.
+# Stage a product from the sandbox through cwltool. `make demo` runs this.
 set -eu
 
 . sandbox/serve.sh
 
-rm -rf demo/catalog # of a former run
+rm -rf demo/catalog
 serve demo --rate 0.5
 
-# What holds a token is for the user's eyes only.
+# Nobody else may read the file with the token.
 umask 077
 cat > demo/params.yml << END
 item: $SANDBOX_ITEM

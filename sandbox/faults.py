@@ -1,4 +1,4 @@
-"""Faults: what goes wrong in the sandbox, for whom, and how often."""
+"""Faults: what goes wrong in the sandbox, for which requests, and how often."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from sandbox.answer import Alter, Answer, Framing
-from sandbox.body import CutError, ResetError, chunks, size
-from sandbox.damage import NAMED, Position, corrupted, ended, lengthened, offset, paced, stalled
+from sandbox import streams
+from sandbox.body import CloseConnection, ResetConnection, chunks, size
+from sandbox.response import Framing, Response, Transform
 from sandbox.services import ROLES
+from sandbox.streams import NAMED_POSITIONS, Position, offset
 
 PAGE = b"""<!DOCTYPE html>
 <html><head><title>Copernicus Data Space Ecosystem</title></head>
@@ -31,35 +32,38 @@ PAGE = b"""<!DOCTYPE html>
 
 @dataclass(frozen=True)
 class Fault:
-    """One rule of what goes wrong.
+    """A rule that describes what goes wrong, and for which requests.
 
     A position in a body is an int (bytes; negative: from the end), a float (a fraction from 0 to
     1) or one of "start", "middle", "last" (before the last byte).
 
     Attributes:
-        on: The service: catalogue, stac, download, identity or stranger; any is all but the last.
+        on: Service that the rule applies to: catalogue, stac, download, identity, stranger, or
+            any (all except stranger).
         path: Glob that the decoded path with its query must match.
-        times: For how many requests; None for all.
-        after: How many requests to let pass first.
-        chance: Probability with which one of those that are left is struck.
-        status: Answer with this status instead.
-        body: Answer with this body instead, with status 200 if none is given.
-        headers: Headers of the answer, in addition.
-        retry_after: Retry-After: seconds, or a text sent as it is; "date+5" is a date 5 s ahead.
-        redirect: Answer with this Location, with status 302 if none is given. "{path}" stands for
-            the request's path and query, "{download}" and so on for the services' origins.
-        html: Answer 200 with a page of HTML.
-        empty: Answer 200 with nothing.
-        reset: Reset the connection (RST) at this position; "start" is before the answer begins.
-        cut: Close the connection at this position of the body.
-        stall: Seconds of silence.
-        at: Where to stall; None for before the answer begins.
-        slow: Bytes per second.
-        corrupt: Position of the byte whose bits are flipped.
-        long: How many bytes too many to send, after which the connection is closed.
-        gzip: Send the body compressed, with Content-Encoding.
-        framing: How the end of the body is made known: length, close (neither Content-Length nor
-            chunks) or chunked.
+        times: Maximum number of requests that the rule affects; unlimited by default.
+        after: Number of matching requests that pass before the rule applies.
+        chance: Probability that a request is affected.
+        status: Respond with this status.
+        body: Respond with this body, and with status 200 unless a status is given.
+        headers: Additional response headers.
+        retry_after: Retry-After of the response: seconds, or any text; "date+5" becomes the date
+            in 5 seconds.
+        redirect: Respond with this Location, and with status 302 unless a status is given.
+            "{path}" is replaced by the request's path and query, "{download}" by the origin of
+            that service.
+        html: Respond with status 200 and an HTML page.
+        empty: Respond with status 200 and an empty body.
+        reset: Reset the connection (RST) at this position; "start" is before the response begins.
+        cut: Close the connection at this position.
+        stall: Send nothing for this many seconds.
+        at: Position at which to stall; before the response begins by default.
+        slow: Maximum bytes per second.
+        corrupt: Flip the bits of the byte at this position.
+        long: Send this many additional bytes, then close the connection.
+        gzip: Compress the body, with Content-Encoding.
+        framing: What marks the end of the body: length (Content-Length), close (neither
+            Content-Length nor chunks) or chunked.
     """
 
     on: str = "any"
@@ -92,14 +96,14 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """Read a rule such as ``status=503 on=download path=*B04.jp2* times=2``.
+        """Parse a rule such as ``status=503 on=download path=*B04.jp2* times=2``.
 
-        Words are separated as in a shell; each is ``field=value``, or the name alone for html,
-        empty and gzip. Positions: ``1000``, ``0.5``, ``50%``, ``last``. A chance: ``0.02``,
-        ``2%``. A header is ``header=Name:value``, as often as wanted.
+        Words are separated as in a shell. Each is ``field=value``; for html, empty and gzip, the
+        name suffices. Positions are written ``1000``, ``0.5``, ``50%`` or ``last``, chances
+        ``0.02`` or ``2%``. ``header=Name:value`` may be repeated.
 
         Raises:
-            ValueError: A word is not understood; the message names it.
+            ValueError: A word is malformed; the message contains it.
         """
         found: dict[str, Any] = {}
         headers: dict[str, str] = {}
@@ -116,17 +120,17 @@ class Fault:
             try:
                 found[name] = _READ[name](value)
             except ValueError as error:
-                raise ValueError(f"in fault {text!r}: {value!r} is no value of {name}") from error
+                raise ValueError(f"in fault {text!r}: {value!r} is not a valid {name}") from error
         return cls(**found, headers=headers)
 
     def matches(self, role: str, path: str) -> bool:
-        """Whether this rule is for such a request."""
-        asked = role == self.on or (self.on == "any" and role != "stranger")
-        return asked and fnmatchcase(path, self.path)
+        """Tell whether the rule applies to a service and a path."""
+        applies = role == self.on or (self.on == "any" and role != "stranger")
+        return applies and fnmatchcase(path, self.path)
 
     @property
     def replaces(self) -> bool:
-        """Whether the answer is another one, not only the way it is sent."""
+        """Whether the rule replaces the service's response, not only how it is sent."""
         return (
             self.reset == "start"
             or self.html
@@ -134,69 +138,72 @@ class Fault:
             or any(x is not None for x in (self.status, self.body, self.redirect))
         )
 
-    def answer(self, places: Mapping[str, str]) -> Answer:
-        """The answer given instead of the real one.
+    def response(self, variables: Mapping[str, str]) -> Response:
+        """Return the response that replaces the service's.
 
         Args:
-            places: What "{name}" stands for in ``redirect``.
+            variables: Values that replace "{name}" in ``redirect``.
         """
         headers = dict(self.headers)
         if self.retry_after is not None:
             headers["Retry-After"] = _retry_after(self.retry_after)
         if self.redirect is not None:
             location = self.redirect
-            for name, value in places.items():
+            for name, value in variables.items():
                 location = location.replace(f"{{{name}}}", value)
-            return Answer(self.status or 302, {"Location": location} | headers)
+            return Response(self.status or 302, {"Location": location} | headers)
         status = self.status or 200
         if self.html:
-            return Answer(status, {"Content-Type": "text/html; charset=utf-8"} | headers, (PAGE,))
+            return Response(status, {"Content-Type": "text/html; charset=utf-8"} | headers, (PAGE,))
         if self.empty:
-            return Answer(status, headers)
+            return Response(status, headers)
         if self.body is not None:
             body = self.body.encode() if isinstance(self.body, str) else self.body
-            return Answer(status, {"Content-Type": "application/octet-stream"} | headers, (body,))
+            return Response(status, {"Content-Type": "application/octet-stream"} | headers, (body,))
         message = json.dumps({"message": _phrase(status)}).encode()
-        return Answer(status, {"Content-Type": "application/json"} | headers, (message,))
+        return Response(status, {"Content-Type": "application/json"} | headers, (message,))
 
-    async def recode(self, answer: Answer) -> Answer:
-        """The answer with the changes that concern its head: compression, headers."""
-        headers = {**answer.headers, **self.headers}
+    async def encode(self, response: Response) -> Response:
+        """Return the response with the rule's headers and compression."""
+        headers = {**response.headers, **self.headers}
         if not self.gzip:
-            return replace(answer, headers=headers)
-        whole = b"".join([chunk async for chunk in chunks(answer.body)])
+            return replace(response, headers=headers)
+        whole = b"".join([chunk async for chunk in chunks(response.body)])
         packed = await asyncio.to_thread(gzip.compress, whole, 1, mtime=0)
-        return replace(answer, headers=headers | {"Content-Encoding": "gzip"}, body=(packed,))
+        return replace(response, headers=headers | {"Content-Encoding": "gzip"}, body=(packed,))
 
-    def alterations(self, answer: Answer) -> list[Alter]:
-        """What this rule does to the body of an answer on its way."""
-        length = size(answer.body)
-        found: list[Alter] = []
+    def transforms(self, response: Response) -> list[Transform]:
+        """Return the changes that the rule makes to the body while it is sent."""
+        length = size(response.body)
+        found: list[Transform] = []
         if self.corrupt is not None:
-            found.append(partial(corrupted, at=offset(self.corrupt, length)))
+            found.append(partial(streams.corrupt, at=offset(self.corrupt, length)))
         if self.long:
-            found.append(partial(lengthened, extra=self.long))
+            found.append(partial(streams.lengthen, extra=self.long))
         if self.slow is not None:
-            found.append(partial(paced, rate=self.slow))
+            found.append(partial(streams.throttle, rate=self.slow))
         if self.stall is not None and self.at is not None:
-            found.append(partial(stalled, at=offset(self.at, length), seconds=self.stall))
+            found.append(partial(streams.stall, at=offset(self.at, length), seconds=self.stall))
         if self.cut is not None:
-            found.append(partial(ended, at=offset(self.cut, length), end=CutError))
+            at = offset(self.cut, length)
+            found.append(partial(streams.break_off, at=at, how=CloseConnection))
         if self.reset is not None:
-            found.append(partial(ended, at=offset(self.reset, length), end=ResetError))
+            at = offset(self.reset, length)
+            found.append(partial(streams.break_off, at=at, how=ResetConnection))
         return found
 
 
 class Rule:
-    """A fault in force, with its count.
+    """An active fault with its counts.
 
-    Chance is drawn from the seed, the request's path, and how often that has come. So the same
-    seed strikes the same requests again, whatever others arrive between them.
+    Whether a request is affected by chance depends on the seed, the request's path, and how often
+    the path was requested. So the same seed affects the same requests again, regardless of other
+    requests that arrive between them.
 
     Attributes:
         fault: The fault.
-        seen: How many requests it matched.
-        used: How many it struck.
+        seen: Number of requests that matched.
+        used: Number of requests that were affected.
     """
 
     def __init__(self, fault: Fault, seed: str = "") -> None:
@@ -204,10 +211,10 @@ class Rule:
         self.seen = 0
         self.used = 0
         self._seed = seed
-        self._met: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
 
-    def strikes(self, path: str) -> bool:
-        """Count a request that matches; whether it is struck."""
+    def affects(self, path: str) -> bool:
+        """Count a matching request, and tell whether it is affected."""
         self.seen += 1
         if self.seen <= self.fault.after:
             return False
@@ -219,24 +226,23 @@ class Rule:
         return True
 
     def _draw(self, path: str) -> float:
-        """A number from 0 to 1 for this request."""
-        self._met[path] += 1
-        return random.Random(f"{self._seed} {self._met[path]} {path}").random()
+        self._requests[path] += 1
+        return random.Random(f"{self._seed} {self._requests[path]} {path}").random()
 
 
 class Faults:
-    """The rules in force, in the order in which they were added. Any thread may change them.
+    """The active rules, in the order in which they were added. They can be changed by any thread.
 
-    Of several rules that replace the answer, the first that is not used up and has its chance does;
-    one that does not get its turn is not counted. Rules for the body all apply, one after the
-    other, to what is an answer of success (below 400) or was put in its place.
+    If several rules replace the response, the first one that affects the request does; the others
+    do not count the request. Rules that alter the body all apply, in order, to responses with a
+    status below 400, including those of rules that replace the response.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        """Begin without any.
+        """Start without rules.
 
         Args:
-            seed: What chances are drawn from, for each rule by its number.
+            seed: Seed of the rules' chances; each rule combines it with its number.
         """
         self._rules: list[Rule] = []
         self._seed = seed
@@ -245,12 +251,12 @@ class Faults:
 
     @property
     def rules(self) -> list[Rule]:
-        """The rules in force, in the order in which they were added."""
+        """The active rules, in the order in which they were added."""
         with self._lock:
             return list(self._rules)
 
     def add(self, fault: Fault | str) -> Rule:
-        """Put a fault in force, given as such or as text."""
+        """Activate a fault, or a rule in text form."""
         fault = Fault.parse(fault) if isinstance(fault, str) else fault
         with self._lock:
             self._added += 1
@@ -259,31 +265,31 @@ class Faults:
         return rule
 
     def remove(self, rule: Rule) -> None:
-        """Lift a rule; one that is not in force is no error."""
+        """Deactivate a rule, if it is active."""
         with self._lock:
             self._rules = [other for other in self._rules if other is not rule]
 
     def clear(self) -> None:
-        """Lift all rules."""
+        """Deactivate all rules."""
         with self._lock:
             self._rules.clear()
 
     def replacing(self, role: str, path: str) -> Fault | None:
-        """The fault that answers this request instead of the service."""
+        """Return the fault that replaces the response to a request, if there is one."""
         with self._lock:
             for rule in self._rules:
                 fault = rule.fault
-                if fault.replaces and fault.matches(role, path) and rule.strikes(path):
+                if fault.replaces and fault.matches(role, path) and rule.affects(path):
                     return fault
         return None
 
     def altering(self, role: str, path: str) -> list[Fault]:
-        """The faults that alter the answer to this request."""
+        """Return the faults that alter the response to a request."""
         with self._lock:
             return [
                 rule.fault
                 for rule in self._rules
-                if not rule.fault.replaces and rule.fault.matches(role, path) and rule.strikes(path)
+                if not rule.fault.replaces and rule.fault.matches(role, path) and rule.affects(path)
             ]
 
 
@@ -301,7 +307,7 @@ def _retry_after(value: float | str) -> str:
 
 
 def _position(text: str) -> Position:
-    if text in NAMED:
+    if text in NAMED_POSITIONS:
         return text
     if text.endswith("%"):
         return float(text[:-1]) / 100

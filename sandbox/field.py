@@ -1,7 +1,7 @@
-"""The made-up landscape: reflectance and land cover as closed forms of position.
+"""The synthetic landscape: reflectance and land cover as functions of the coordinates.
 
-Any pixel of any band at any resolution can be predicted from its coordinates alone, so whoever
-reads a staged product can check what it read without a reference file.
+Every pixel of every band can be predicted from its coordinates alone, so a test can check the
+pixels of a staged product without a reference file.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from math import inf, pi
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# In the order of band_id 0 to 12, which puts B8A before B09 (S2-PDGS-TAS-DI-PSD, section on
+# The bands in the order of band_id, in which B8A precedes B09 (S2-PDGS-TAS-DI-PSD, section on
 # Spectral_Information_List).
 BANDS = (
     "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12",
@@ -24,15 +24,15 @@ RESOLUTION = {
 """Pixel size by band, in metres."""
 
 PATCH = 1920.0
-"""Side of a patch of one land cover, in metres.
+"""Width of a patch of one land cover, in metres.
 
-192 pixels of 10 m, 96 of 20 m, 32 of 60 m and 6 of 320 m: no pixel of any raster, and no tile of
-64 x 64 pixels of 10 m, lies across two patches.
+It is a multiple of 10, 20, 60, 320 and 640 m, so no pixel of any raster, and no tile of 64 x 64
+pixels of 10 m, lies in two patches.
 """
 
 
 class LandCover(IntEnum):
-    """What a patch is made of."""
+    """The land cover of a patch."""
 
     NODATA = 0
     WATER = 1
@@ -43,19 +43,22 @@ class LandCover(IntEnum):
     SNOW = 6
 
 
-# A row of patches goes round this list; the next row to the south begins two places on. Any two
-# rows of six patches hold each cover twice, and two by two patches hold four different ones.
-_ROUND = (
-    LandCover.VEGETATION,
-    LandCover.WATER,
-    LandCover.BARE,
-    LandCover.CLOUD,
-    LandCover.BUILT,
-    LandCover.SNOW,
+# A row of patches repeats this sequence; the next row to the south starts two elements later. Thus
+# two by two neighbouring patches have four different land covers.
+_COVER_CYCLE = np.array(
+    [
+        LandCover.VEGETATION,
+        LandCover.WATER,
+        LandCover.BARE,
+        LandCover.CLOUD,
+        LandCover.BUILT,
+        LandCover.SNOW,
+    ],
+    np.uint8,
 )
 
-# Top-of-atmosphere reflectance by land cover, in the order of BANDS. The short wavelengths carry
-# what the air scatters, B09 and B10 what water vapour leaves over.
+# Top-of-atmosphere reflectance by land cover, in the order of BANDS. Scattering raises the short
+# wavelengths; water vapour absorbs most of B09 and B10.
 _SPECTRA = {
     LandCover.WATER: (
         0.135, 0.105, 0.080, 0.055, 0.046, 0.038, 0.035, 0.030, 0.027, 0.010, 0.0012, 0.012, 0.008,
@@ -81,9 +84,9 @@ _TABLE = np.full((len(LandCover), len(BANDS)), np.nan)
 for _cover, _spectrum in _SPECTRA.items():
     _TABLE[_cover] = _spectrum
 
-# Ripples (wavelength to the east, to the south, amplitude): slopes, fields, and a grain of a few
-# pixels that keeps a lossless JPEG 2000 from shrinking to nothing. The lengths have no common
-# measure with the pixels, so no two rows repeat. The amplitudes add up to 4 per cent.
+# Waves that vary the reflectance: wavelength to the east and to the south in metres, and amplitude.
+# The shortest ones prevent lossless JPEG 2000 from compressing the rasters to almost nothing. The
+# wavelengths are not multiples of the pixel sizes, so no two rows are equal.
 _RIPPLES = (
     (7310.0, 5230.0, 0.015),
     (613.0, 887.0, 0.010),
@@ -92,16 +95,17 @@ _RIPPLES = (
 )
 
 SWATH_SLOPE = 0.2
-"""How far the eastern edge of the swath moves west, in metres, for each metre south.
+"""Metres by which the eastern edge of the swath moves west for each metre south.
 
 A descending Sentinel-2 crosses middle latitudes at about 11 degrees to the meridian.
 """
 
 
 def patch_cover(column: ArrayLike, row: ArrayLike) -> NDArray[np.uint8]:
-    """Tell what a patch is made of, by its place from the upper-left corner, within the swath."""
-    place = (np.asarray(column) + 2 * np.asarray(row)) % len(_ROUND)
-    return np.asarray(_ROUND, np.uint8)[place]
+    """Return the land cover of a patch, by its column and row from the upper-left corner."""
+    index = (np.asarray(column) + 2 * np.asarray(row)) % len(_COVER_CYCLE)
+    cover: NDArray[np.uint8] = _COVER_CYCLE[index]
+    return cover
 
 
 @dataclass(frozen=True)
@@ -111,10 +115,10 @@ class Field:
     Attributes:
         ulx: Easting of the product's upper-left corner, in metres.
         uly: Northing of the same corner, in metres.
-        seed: Shifts the ripples, so that two products of one tile differ. The land cover is the
-            same for all.
-        swath: Where the data end: metres east of the corner, along the northern edge. The edge
-            runs southwards at `SWATH_SLOPE`.
+        seed: Shifts the ripples, so that two products of a tile differ. It does not change the land
+            cover.
+        swath: Distance of the swath's eastern edge from the corner, along the northern edge of the
+            product, in metres. The edge moves west by `SWATH_SLOPE`.
     """
 
     ulx: float
@@ -123,19 +127,19 @@ class Field:
     swath: float = inf
 
     def land_cover(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.uint8]:
-        """Tell what is at UTM coordinates.
+        """Return the land cover at UTM coordinates.
 
         Args:
             x: Easting in metres, a scalar or an array.
-            y: Northing in metres, of a shape that broadcasts with `x`.
+            y: Northing in metres, in a shape that broadcasts with `x`.
 
         Returns:
-            Values of `LandCover`, of the broadcast shape.
+            Values of `LandCover`, in the broadcast shape.
         """
         east, south = self._from_corner(x, y)
         cover = patch_cover(np.floor(east / PATCH).astype(int), np.floor(south / PATCH).astype(int))
         in_swath = east + SWATH_SLOPE * south < self.swath
-        return np.where(in_swath, cover, np.uint8(LandCover.NODATA))
+        return np.asarray(np.where(in_swath, cover, LandCover.NODATA), np.uint8)
 
     def reflectance(self, band: str, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Compute the top-of-atmosphere reflectance at UTM coordinates.
@@ -143,22 +147,22 @@ class Field:
         Args:
             band: One of `BANDS`.
             x: Easting in metres, a scalar or an array.
-            y: Northing in metres, of a shape that broadcasts with `x`.
+            y: Northing in metres, in a shape that broadcasts with `x`.
 
         Returns:
-            Reflectance (1 is a white Lambertian surface under the sun of that moment), NaN where
-            there are no data.
+            Reflectance from 0 to 1, NaN where there are no data.
         """
         index = BANDS.index(band)
-        return _TABLE[self.land_cover(x, y), index] * self._ripple(index, x, y)
+        flat: NDArray[np.float64] = _TABLE[self.land_cover(x, y), index]
+        return flat * self._ripple(index, x, y)
 
     def _ripple(self, index: int, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         east, south = self._from_corner(x, y)
         ripple = np.asarray(1.0)
         for number, (length, breadth, amplitude) in enumerate(_RIPPLES):
-            # Bands are shifted against each other: a mix-up of two bands shows.
+            # The phase differs between bands, so that tests notice when two bands are swapped.
             phase = 0.7 * self.seed + 0.4 * index + number
-            # One factor for each axis: as many sines as rows and columns, not as pixels.
+            # With one factor per axis, sines are computed per row and column, not per pixel.
             ripple = ripple + amplitude * (
                 np.sin(2 * pi * east / length + phase) * np.cos(2 * pi * south / breadth - phase)
             )

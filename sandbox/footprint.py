@@ -1,4 +1,4 @@
-"""Where a product is, in degrees."""
+"""The footprint of a product in degrees."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ from sandbox.recipe import Recipe
 
 
 def footprint_text(recipe: Recipe) -> str:
-    """Write the footprint as "latitude longitude" of each corner, closed, in degrees (WGS 84)."""
+    """Write the footprint as a closed ring of "latitude longitude" in degrees (WGS 84)."""
     return " ".join(
         f"{latitude:.12f} {longitude:.12f}" for latitude, longitude in footprint(recipe)
     )
@@ -19,15 +19,15 @@ def footprint(recipe: Recipe) -> tuple[tuple[float, float], ...]:
     """Compute the footprint.
 
     Returns:
-        Latitude and longitude in degrees (WGS 84) of each corner, closed. Longitudes are from
-        -180 to 180 and jump at the antimeridian.
+        A closed ring of latitude and longitude in degrees (WGS 84). Longitudes are from -180 to
+        180 and jump at the antimeridian.
     """
     to_degrees = Transformer.from_crs(recipe.place.epsg, 4326)
     return tuple(to_degrees.transform(x, y) for x, y in recipe.outline)
 
 
 def bounds(recipe: Recipe) -> tuple[str, str, str, str]:
-    """Write west, south, east, north in degrees; west exceeds east across the antimeridian."""
+    """Write west, south, east, north in degrees; west > east if it crosses the antimeridian."""
     latitudes, longitudes = zip(*footprint(recipe), strict=True)
     west, east = min(longitudes), max(longitudes)
     if east - west > 180:

@@ -1,4 +1,4 @@
-"""Masks as polygons: what products had up to baseline 03.01.
+"""Masks as polygons, which products have up to baseline 03.01.
 
 The format is a mask of the Earth Observation profile of GML (OGC 10-157), in UTM coordinates.
 """
@@ -17,12 +17,12 @@ _EOP = "http://www.opengis.net/eop/2.0"
 
 
 def gml_mask(recipe: Recipe, kind: str, band: str) -> bytes:
-    """Write a mask of the older kind: polygons in the product's UTM coordinates.
+    """Write a GML mask.
 
     Args:
         recipe: The product.
         kind: CLOUDS, DEFECT, DETFOO, NODATA, SATURA or TECQUA.
-        band: The band, or B00 for all.
+        band: The band, or B00 for a mask of all bands.
     """
     eop = ElementMaker(namespace=_EOP, nsmap={"eop": _EOP, "gml": _GML})
     gml = ElementMaker(namespace=_GML)
@@ -64,14 +64,14 @@ def _square(recipe: Recipe) -> Polygon:
 
 
 def _mask_members(recipe: Recipe, kind: str, band: str) -> list[tuple[str, str, Polygon]]:
-    """Name, type and outline of what a mask marks."""
+    """Return name, type and outline of the areas of a mask."""
     data = Polygon(recipe.outline)
     if kind == "CLOUDS":
         return [("OPAQUE", "OPAQUE", cloud) for cloud in _clouds(recipe, data)]
     if kind == "DETFOO":
         return [
             (f"detector_footprint-{band}-{detector:02}", "DETECTOR_FOOTPRINT", part)
-            for detector, part in zip(DETECTORS, _halves(recipe, data), strict=True)
+            for detector, part in zip(DETECTORS, _detector_strips(recipe, data), strict=True)
             if part is not None
         ]
     if kind == "NODATA":
@@ -83,12 +83,12 @@ def _mask_members(recipe: Recipe, kind: str, band: str) -> list[tuple[str, str, 
 
 
 def _clouds(recipe: Recipe, data: Polygon) -> list[Polygon]:
-    """Patches of cloud, as far as they lie on the product."""
+    """Return the patches of cloud, clipped to the area with data."""
     left, top = recipe.place.ulx, recipe.place.uly
-    places = range(int(-(-recipe.extent // PATCH)))
+    indices = range(int(-(-recipe.extent // PATCH)))
     clouds: list[Polygon] = []
-    for row in places:
-        for column in places:
+    for row in indices:
+        for column in indices:
             x, y = left + column * PATCH, top - row * PATCH
             patch = box(x, y - PATCH, x + PATCH, y)
             if patch_cover(column, row) == LandCover.CLOUD:
@@ -96,8 +96,8 @@ def _clouds(recipe: Recipe, data: Polygon) -> list[Polygon]:
     return clouds
 
 
-def _halves(recipe: Recipe, data: Polygon) -> list[Polygon | None]:
-    """The part with data that each detector sees, None where it sees none."""
+def _detector_strips(recipe: Recipe, data: Polygon) -> list[Polygon | None]:
+    """Return the area with data that each detector sees; None if it sees none."""
     left, bottom, right, top = _square(recipe).bounds
     width = (right - left) / len(DETECTORS)
     parts = []

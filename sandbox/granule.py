@@ -1,6 +1,6 @@
-"""MTD_TL.xml: what the product says of its granule.
+"""MTD_TL.xml, the metadata of the granule.
 
-Element names and nesting are those of the Sentinel-2 Products Specification Document
+Element names and nesting follow the Sentinel-2 Products Specification Document
 (S2-PDGS-TAS-DI-PSD), section "Level-1C Tile Metadata".
 """
 
@@ -82,7 +82,7 @@ def _mask_files(recipe: Recipe) -> list[etree._Element]:
 
 
 def archiving(recipe: Recipe) -> etree._Element:
-    """Make Archiving_Info, which granule and datastrip have alike."""
+    """Return Archiving_Info, which is the same for granule and datastrip."""
     return E.Archiving_Info(
         E.ARCHIVING_CENTRE(recipe.station),
         E.ARCHIVING_TIME(microseconds(recipe.generation)),

@@ -1,4 +1,4 @@
-"""The tiling grid: where a tile lies, computed from its name.
+"""The tiling grid: the location of a tile, computed from its name.
 
 Sentinel-2 tiles are the 100 km squares of the Military Grid Reference System (NGA.STND.0037),
 widened to 109.8 km to the east and south.
@@ -16,22 +16,23 @@ _NAME = re.compile(rf"(\d\d)([{_LATITUDE_BANDS}])([A-Z])([{_ROWS}])")
 _SQUARE = 100_000
 _ROW_CYCLE = len(_ROWS) * _SQUARE
 _FALSE_NORTHING = 10_000_000
-# Metres of northing in a degree of latitude: a mean, good to 10 km between the equator and the
-# polar ends of the grid. Squares of one name are 2000 km apart.
+# Mean northing of a degree of latitude in metres, within 10 km everywhere in the grid. That is
+# enough to tell squares of the same name apart, which are 2000 km from each other.
 _DEGREE = 110_950
 
-# Corners are whole multiples of the coarsest pixel, so that the pixels of all resolutions nest.
+# Corners are multiples of the largest pixel size, so that the pixels of all resolutions align.
 _SNAP = 60
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Where a tile lies.
+    """Location of a tile.
 
     Attributes:
-        epsg: Code of its UTM coordinate reference system, 326zz in the north, 327zz in the south.
+        epsg: Code of its UTM coordinate reference system, 326zz (north) or 327zz (south).
         ulx: Easting of its upper-left corner, in metres.
-        uly: Northing of its upper-left corner, in metres, with the false northing in the south.
+        uly: Northing of its upper-left corner, in metres; in the south it includes the false
+            northing.
     """
 
     epsg: int
@@ -40,7 +41,7 @@ class Tile:
 
 
 def locate(name: str) -> Tile:
-    """Find a tile by its name.
+    """Locate a tile by its name.
 
     Args:
         name: Zone, latitude band, column and row of the 100 km square, as "32TQM".
@@ -50,7 +51,7 @@ def locate(name: str) -> Tile:
         snapped outwards to multiples of 60 m, the northing counted from the equator.
 
     Raises:
-        ValueError: There is no such square.
+        ValueError: The grid does not contain this tile.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -58,7 +59,9 @@ def locate(name: str) -> Tile:
     zone, band = int(match[1]), _LATITUDE_BANDS.index(match[2])
     column = _COLUMNS[(zone - 1) % 3].find(match[3])
     if not 1 <= zone <= 60 or column < 0:
-        raise ValueError(f"the grid has no tile {name}: zone {zone} has no column {match[3]}")
+        raise ValueError(
+            f"expected a tile of the grid, found {name}: zone {zone} has no such column"
+        )
 
     west = (column + 1) * _SQUARE
     south = _southern_edge(match[4], zone, band, name)
@@ -72,14 +75,16 @@ def locate(name: str) -> Tile:
 
 
 def _southern_edge(row: str, zone: int, band: int, name: str) -> int:
-    """Metres from the equator, negative in the south."""
+    """Return the distance of a square from the equator in metres, negative in the south."""
     height = 12 if band == len(_LATITUDE_BANDS) - 1 else 8
     middle = (-80 + 8 * band + height / 2) * _DEGREE
-    # Rows begin at A on the equator in odd zones, at F in even ones.
+    # At the equator, rows start with A in odd zones and with F in even zones.
     first = (_ROWS.index(row) - (0 if zone % 2 else 5)) * _SQUARE
     turns = round((middle - _SQUARE / 2 - first) / _ROW_CYCLE)
     edge = first + turns * _ROW_CYCLE
-    # A square that straddles two bands goes by the name of either.
+    # A square that lies in two latitude bands has a name in each of them.
     if abs(edge + _SQUARE / 2 - middle) > height / 2 * _DEGREE + _SQUARE:
-        raise ValueError(f"the grid has no tile {name}: no row {row} in its latitude band")
+        raise ValueError(
+            f"expected a tile of the grid, found {name}: its latitude band has no such row"
+        )
     return edge

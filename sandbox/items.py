@@ -1,27 +1,29 @@
 """STAC items as CDSE's two STAC APIs write them, made from a SAFE folder.
 
-The shapes follow the platform's, its oddities included: checksums whose multihash prefix does not
-fit, a ``storage:refs`` that is no list, an offset of -0.1 whatever the baseline.
+They repeat the platform's oddities: checksums with a wrong multihash prefix, a ``storage:refs``
+that is not a list, and an offset of -0.1 for every baseline.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from sandbox.facts import Facts
+from sandbox.metadata_reader import MetadataReader
 from sandbox.nodes import node_path
-from sandbox.store import Holding
+from sandbox.store import ServedProduct
 from sandbox.tokens import DISCOVERY_PATH
+
+_TRACES = "https://trace.dataspace.copernicus.eu/api/v1/traces/name"
 
 NEW_PATH = "/v1/collections/sentinel-2-l1c/items"
 LEGACY_PATH = "/stac/collections/SENTINEL-2/items"
 
-# name, centre wavelength and full width at half maximum in micrometres, common name, metres:
-# the Sentinel-2A column of ESA's spectral responses, as CDSE's items give it
+# In the order of band_id: title, centre wavelength and full width at half maximum in micrometres,
+# common name, pixel size in metres. CDSE's items have Sentinel-2A's values for all satellites.
 _BANDS = {
     "B01": ("Coastal aerosol (band 1)", 0.443, 0.228, "coastal", 60),
     "B02": ("Blue (band 2)", 0.493, 0.267, "blue", 10),
@@ -46,14 +48,15 @@ _METADATA = {
     "datastrip_metadata": "DATASTRIP/*/MTD_DS.xml",
 }
 
-# multicodec codes as hexadecimal varints with the digest's length (multiformats/multicodec)
+# Multihash prefixes: the algorithm's code as a varint, then the digest's length
+# (multiformats/multicodec).
 _MD5 = "d50110"
 _SHA3_256 = "1620"
-# not a multihash: MD5's code before a digest of 32 bytes, as CDSE writes it for the XML files
-_MISLABELLED = "d50120"
+# CDSE writes MD5's code before the SHA3-256 digests of the XML files.
+_MISLABELLED_SHA3_256 = "d50120"
 
-# what CDSE wrote in place of a list in items of 2025 and 2026
-_MARKER = "\U0001235f\u203b"
+# Some CDSE items of 2025 and 2026 have this text in place of a list.
+_PRODUCT_STORAGE_REFS = "\U0001235f\u203b"
 
 _DESIGNATORS = {
     "Sentinel-2A": "2015-028A",
@@ -61,43 +64,62 @@ _DESIGNATORS = {
     "Sentinel-2C": "2024-157A",
 }
 
+_EOPF_EXTENSION = "https://cs-si.github.io/eopf-stac-extension/v1.2.0/schema.json"
 _EXTENSIONS = (
-    "alternate-assets/v1.2.0",
-    "authentication/v1.1.0",
-    "eo/v2.0.0",
-    "file/v2.1.0",
-    "grid/v1.1.0",
-    "processing/v1.2.0",
-    "product/v1.0.0",
-    "projection/v2.0.0",
-    "raster/v2.0.0",
-    "sat/v1.1.0",
-    "storage/v2.0.0",
-    "timestamps/v1.1.0",
-    "view/v1.0.0",
-)
+    "alternate-assets/v1.2.0", "authentication/v1.1.0", "eo/v2.0.0", "file/v2.1.0", "grid/v1.1.0",
+    "processing/v1.2.0", "product/v1.0.0", "projection/v2.0.0", "raster/v2.0.0", "sat/v1.1.0",
+    "storage/v2.0.0", "timestamps/v1.1.0", "view/v1.1.0",
+)  # fmt: skip
+
+# The storage schemes' descriptions and the endpoints, as CDSE's items have them.
+_STORAGE_SCHEMES = {
+    "cdse-s3": {
+        "type": "custom-s3",
+        "title": "Copernicus Data Space Ecosystem S3",
+        "description": (
+            "This endpoint provides access to EO data which is stored on the object storage of "
+            "both CloudFerro Cloud and OpenTelekom Cloud (OTC). See the [documentation]"
+            "(https://documentation.dataspace.copernicus.eu/APIs/S3.html) for more information, "
+            "including how to get credentials."
+        ),
+        "platform": "https://eodata.dataspace.copernicus.eu",
+        "requester_pays": False,
+    },
+    "creodias-s3": {
+        "type": "custom-s3",
+        "title": "CREODIAS S3",
+        "description": (
+            "Comprehensive Earth Observation Data (EODATA) archive offered by CREODIAS as a "
+            "commercial part of CDSE, designed to provide users with access to a vast repository "
+            "of satellite data without predefined quota limits."
+        ),
+        "platform": "https://eodata.cloudferro.com",
+        "requester_pays": True,
+    },
+}
 
 
-def new_item(holding: Holding, origins: Mapping[str, str]) -> dict[str, Any]:
-    """The item of the new STAC API: STAC 1.1.0, with an asset for each band.
+def new_item(product: ServedProduct, origins: Mapping[str, str]) -> dict[str, Any]:
+    """Write the item of the new STAC API: STAC 1.1.0, with an asset for each band.
 
-    Reads the files whose checksums the product's manifest does not give, and packs the zip.
+    This computes the checksums that the product's manifest does not contain, and lays out the zip.
 
     Args:
-        holding: The product.
+        product: The product.
         origins: Origins of the services by role.
     """
-    writer = _NewItem(holding, origins)
+    writer = _NewItem(product, origins)
     href = f"{origins['stac']}/v1/collections/sentinel-2-l1c"
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
         "stac_extensions": [
-            f"https://stac-extensions.github.io/{name}/schema.json" for name in _EXTENSIONS
+            _EOPF_EXTENSION,
+            *(f"https://stac-extensions.github.io/{name}/schema.json" for name in _EXTENSIONS),
         ],
-        "id": holding.id,
+        "id": product.id,
         "collection": "sentinel-2-l1c",
-        **writer.facts.place(),
+        **_footprint(writer.metadata),
         "properties": writer.properties(),
         "links": [
             {"rel": "collection", "type": "application/json", "href": href},
@@ -106,7 +128,13 @@ def new_item(holding: Holding, origins: Mapping[str, str]) -> dict[str, Any]:
             {
                 "rel": "self",
                 "type": "application/geo+json",
-                "href": f"{href}/items/{holding.id}",
+                "href": f"{href}/items/{product.id}",
+            },
+            {
+                "rel": "version-history",
+                "href": f"{_TRACES}/{product.name}.zip",
+                "type": "application/json",
+                "title": "Product history record from the CDSE traceability service",
             },
             {
                 "rel": "enclosure",
@@ -120,43 +148,43 @@ def new_item(holding: Holding, origins: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def legacy_item(holding: Holding, origins: Mapping[str, str]) -> dict[str, Any]:
-    """The item of the deprecated STAC API: STAC 1.0.0, with the zip and a quicklook.
+def legacy_item(product: ServedProduct, origins: Mapping[str, str]) -> dict[str, Any]:
+    """Write the item of the legacy STAC API: STAC 1.0.0, with the zip and a quicklook.
 
     Args:
-        holding: The product.
+        product: The product.
         origins: Origins of the services by role.
     """
-    facts = Facts(holding)
+    metadata = MetadataReader(product.folder)
     catalogue = origins["catalogue"]
     collection = f"{catalogue}/stac/collections/SENTINEL-2"
-    start = facts.text("PRODUCT_START_TIME")
+    start = metadata.text("PRODUCT_START_TIME")
     properties = {
         "datetime": start,
         "start_datetime": start,
-        "end_datetime": facts.text("PRODUCT_STOP_TIME"),
+        "end_datetime": metadata.text("PRODUCT_STOP_TIME"),
         "platformShortName": "SENTINEL-2",
         "instrumentShortName": "MSI",
         "productType": "S2MSI1C",
         "processingLevel": "S2MSI1C",
-        "processorVersion": facts.text("PROCESSING_BASELINE"),
-        "relativeOrbitNumber": facts.whole("SENSING_ORBIT_NUMBER"),
-        "cloudCover": facts.number("Cloud_Coverage_Assessment"),
+        "processorVersion": metadata.text("PROCESSING_BASELINE"),
+        "relativeOrbitNumber": metadata.integer("SENSING_ORBIT_NUMBER"),
+        "cloudCover": metadata.number("Cloud_Coverage_Assessment"),
         "origin": "ESA",
     }
-    path = f"/eodata/{facts.key}"
+    path = f"/eodata/{metadata.s3_key}"
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
         "stac_extensions": [
             "https://stac-extensions.github.io/alternate-assets/v1.1.0/schema.json"
         ],
-        "id": holding.name,
+        "id": product.name,
         "collection": "SENTINEL-2",
-        **facts.place(),
+        **_footprint(metadata),
         "properties": _without_none(properties) | {"datetime": start},
         "links": [
-            {"rel": "self", "href": f"{collection}/items/{holding.name}"},
+            {"rel": "self", "href": f"{collection}/items/{product.name}"},
             {"rel": "parent", "href": collection},
             {"rel": "collection", "href": collection},
             {"rel": "root", "href": f"{catalogue}/stac"},
@@ -166,13 +194,13 @@ def legacy_item(holding: Holding, origins: Mapping[str, str]) -> dict[str, Any]:
                 "title": "Quicklook",
                 "type": "image/jpeg",
                 "roles": ["thumbnail"],
-                "href": f"{catalogue}/odata/v1/Assets({holding.uuid})/$value",
+                "href": f"{catalogue}/odata/v1/Assets({product.uuid})/$value",
             },
             "PRODUCT": {
                 "title": "Product",
                 "type": "application/octet-stream",
                 "roles": ["data", "metadata"],
-                "href": f"{catalogue}{node_path(holding.uuid)}/$value",
+                "href": f"{catalogue}{node_path(product.uuid)}/$value",
                 "alternate": {"s3": {"href": path}},
             },
         },
@@ -183,51 +211,53 @@ _S3 = {"auth:refs": ["s3"], "storage:refs": ["cdse-s3", "creodias-s3"]}
 
 
 class _NewItem:
-    """Writes the parts of an item of the new API."""
+    """Writes the parts of an item of the new STAC API."""
 
-    def __init__(self, holding: Holding, origins: Mapping[str, str]) -> None:
-        self.holding = holding
+    def __init__(self, product: ServedProduct, origins: Mapping[str, str]) -> None:
+        self.product = product
         self.origins = origins
-        self.facts = Facts(holding)
-        self.checksums = self.facts.checksums()
-        self.s3 = f"s3://eodata/{self.facts.key}"
+        self.metadata = MetadataReader(product.folder)
+        self.checksums = self.metadata.checksums()
+        self.s3 = f"s3://eodata/{self.metadata.s3_key}"
 
     def properties(self) -> dict[str, Any]:
-        facts = self.facts
-        start = facts.text("PRODUCT_START_TIME")
-        craft = facts.text("SPACECRAFT_NAME") or ""
-        tile = re.search(r"_T(\w{5})_", self.holding.name)
-        orbit = re.search(r"_(\d{6})_", facts.attribute("Datatake", "datatakeIdentifier") or "")
-        zenith = facts.number("Mean_Sun_Angle/ZENITH_ANGLE")
-        made = facts.text("GENERATION_TIME")
+        metadata = self.metadata
+        start = metadata.time("PRODUCT_START_TIME")
+        generated = metadata.time("GENERATION_TIME")
+        craft = metadata.text("SPACECRAFT_NAME") or ""
+        zenith = metadata.number("Mean_Sun_Angle/ZENITH_ANGLE")
         found = {
-            "created": made,
-            "updated": made,
-            "published": made,
+            "created": generated,
+            "updated": generated,
+            "published": generated,
+            "expires": "9999-01-01T00:00:00.000000Z",
             "start_datetime": start,
-            "end_datetime": facts.text("PRODUCT_STOP_TIME"),
+            "end_datetime": metadata.time("PRODUCT_STOP_TIME"),
             "platform": craft.lower() or None,
             "constellation": "sentinel-2",
             "instruments": ["msi"],
             "gsd": 10,
             "processing:level": "L1",
-            "processing:version": facts.text("PROCESSING_BASELINE"),
-            "processing:datetime": made,
+            "processing:version": metadata.text("PROCESSING_BASELINE"),
+            "processing:datetime": generated,
             "processing:facility": "ESA",
-            "product:type": facts.text("PRODUCT_TYPE"),
+            "processing:software": {"eometadatatool": "sandbox"},
+            "product:type": metadata.text("PRODUCT_TYPE"),
             "product:timeliness": "PT24H",
             "product:timeliness_category": "NRT",
-            "eo:cloud_cover": facts.number("Cloud_Coverage_Assessment"),
-            "sat:orbit_state": (facts.text("SENSING_ORBIT_DIRECTION") or "").lower() or None,
-            "sat:relative_orbit": facts.whole("SENSING_ORBIT_NUMBER"),
-            "sat:absolute_orbit": int(orbit[1]) if orbit else None,
+            "eo:cloud_cover": metadata.number("Cloud_Coverage_Assessment"),
+            "sat:orbit_state": (metadata.text("SENSING_ORBIT_DIRECTION") or "").lower() or None,
+            "sat:relative_orbit": metadata.integer("SENSING_ORBIT_NUMBER"),
+            "sat:absolute_orbit": metadata.absolute_orbit,
             "sat:platform_international_designator": _DESIGNATORS.get(craft),
-            "grid:code": f"MGRS-{tile[1]}" if tile else None,
-            "view:sun_azimuth": facts.number("Mean_Sun_Angle/AZIMUTH_ANGLE"),
+            "grid:code": f"MGRS-{metadata.tile}" if metadata.tile else None,
+            **self._mean_view(),
+            "view:sun_azimuth": metadata.number("Mean_Sun_Angle/AZIMUTH_ANGLE"),
             "view:sun_elevation": None if zenith is None else 90 - zenith,
-            "eopf:datatake_id": facts.attribute("Datatake", "datatakeIdentifier"),
-            "eopf:datastrip_id": facts.attribute("Granule", "datastripIdentifier"),
-            "eopf:instrument_mode": facts.text("DATATAKE_TYPE"),
+            "eopf:datatake_id": metadata.attribute("Datatake", "datatakeIdentifier"),
+            "eopf:datastrip_id": metadata.attribute("Granule", "datastripIdentifier"),
+            "eopf:instrument_mode": metadata.text("DATATAKE_TYPE"),
+            "eopf:origin_datetime": generated,
             "auth:schemes": {
                 "s3": {"type": "s3"},
                 "oidc": {
@@ -235,20 +265,7 @@ class _NewItem:
                     "openIdConnectUrl": f"{self.origins['identity']}{DISCOVERY_PATH}",
                 },
             },
-            "storage:schemes": {
-                "cdse-s3": {
-                    "type": "custom-s3",
-                    "title": "Copernicus Data Space Ecosystem S3",
-                    "platform": "https://eodata.dataspace.copernicus.eu",
-                    "requester_pays": False,
-                },
-                "creodias-s3": {
-                    "type": "custom-s3",
-                    "title": "CREODIAS S3",
-                    "platform": "https://eodata.cloudferro.com",
-                    "requester_pays": True,
-                },
-            },
+            "storage:schemes": _STORAGE_SCHEMES,
         }
         return {"datetime": start} | _without_none(found)
 
@@ -260,7 +277,7 @@ class _NewItem:
                     "type": "application/xml",
                     "title": path.name,
                     "roles": ["metadata"],
-                    **self._remote(path, xml=True),
+                    **self._location(path, xml=True),
                 }
         found["thumbnail"] = self._thumbnail()
         for band, (title, centre, width, name, gsd) in _BANDS.items():
@@ -275,7 +292,8 @@ class _NewItem:
                     "raster:scale": 0.0001,
                     "raster:offset": -0.1,
                     **self._grid(gsd),
-                    **self._remote(path),
+                    **self._view(band),
+                    **self._location(path),
                 }
         for path in self._files("GRANULE/*/IMG_DATA/*_TCI.jp2"):
             found["TCI"] = {
@@ -286,34 +304,34 @@ class _NewItem:
                 "data_type": "uint8",
                 "nodata": 0,
                 **self._grid(10),
-                **self._remote(path),
+                **self._location(path),
             }
-        archive = self.holding.archive()
+        archive = self.product.archive()
         found["Product"] = {
             "type": "application/zip",
             "title": "Zipped product",
             "roles": ["data", "metadata", "archive"],
             "file:checksum": f"{_MD5}{archive.md5}",
             "file:size": archive.size,
-            "file:local_path": f"{self.holding.name}.zip",
-            "href": f"{self.origins['download']}{node_path(self.holding.uuid)}/$value",
+            "file:local_path": f"{self.product.name}.zip",
+            "href": f"{self.origins['download']}{node_path(self.product.uuid)}/$value",
             "auth:refs": ["oidc"],
-            "storage:refs": _MARKER,
+            "storage:refs": _PRODUCT_STORAGE_REFS,
         }
         return found
 
     def _files(self, pattern: str) -> list[Path]:
-        """The file that an asset is about, if the product has it."""
-        return sorted(self.holding.folder.glob(pattern))[:1]
+        """Return the file of an asset, or nothing if the product does not contain it."""
+        return sorted(self.product.folder.glob(pattern))[:1]
 
-    def _remote(self, path: Path, *, xml: bool = False) -> dict[str, Any]:
-        """Where a file is, how long, and its checksum."""
-        inside = path.relative_to(self.holding.folder)
-        node = node_path(self.holding.uuid, self.holding.name, *inside.parts)
+    def _location(self, path: Path, *, xml: bool = False) -> dict[str, Any]:
+        """Describe where a file is, its size and its checksum."""
+        inside = path.relative_to(self.product.folder)
+        node = node_path(self.product.uuid, self.product.name, *inside.parts)
         return {
             "file:checksum": self._checksum(path, xml=xml),
             "file:size": path.stat().st_size,
-            "file:local_path": f"{self.holding.name}/{inside.as_posix()}",
+            "file:local_path": f"{self.product.name}/{inside.as_posix()}",
             "href": f"{self.s3}/{inside.as_posix()}",
             "alternate:name": "S3",
             **_S3,
@@ -328,22 +346,22 @@ class _NewItem:
         }
 
     def _checksum(self, path: Path, *, xml: bool) -> str:
-        """The checksum of the product's manifest; MD5 of a file that this does not list."""
-        inside = path.relative_to(self.holding.folder).as_posix()
+        """Return the checksum in the manifest, or an MD5 if the manifest does not list the file."""
+        inside = path.relative_to(self.product.folder).as_posix()
         algorithm, digest = self.checksums.get(inside, ("", ""))
         if algorithm == "SHA3-256":
-            return f"{_MISLABELLED if xml else _SHA3_256}{digest}"
+            return f"{_MISLABELLED_SHA3_256 if xml else _SHA3_256}{digest}"
         if algorithm != "MD5":
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "md5").hexdigest()
         return f"{_MD5}{digest}"
 
     def _thumbnail(self) -> dict[str, Any]:
-        """The quicklook, which CDSE's items take from another operator's host.
+        """Describe the quicklook, which is on another operator's host in CDSE's items.
 
-        It may be missing from the product itself; then its size and checksum are not given.
+        Size and checksum are left out if the product does not contain the file.
         """
-        path = self.holding.folder / f"{self.holding.id}-ql.jpg"
+        path = self.product.folder / f"{self.product.id}-ql.jpg"
         inside = (
             {
                 "file:checksum": self._checksum(path, xml=False),
@@ -360,23 +378,38 @@ class _NewItem:
             "proj:code": None,
             "proj:shape": [343, 343],
             **inside,
-            "file:local_path": f"{self.holding.name}/{path.name}",
-            "href": f"{self.origins['stranger']}/odata/v1/Assets({self.holding.uuid})/$value",
+            "file:local_path": f"{self.product.name}/{path.name}",
+            "href": f"{self.origins['stranger']}/odata/v1/Assets({self.product.uuid})/$value",
             "alternate:name": "HTTPS",
             "alternate": {
                 "s3": {"href": f"{self.s3}/{path.name}", "alternate:name": "S3", **_S3},
             },
         }
 
+    def _view(self, band: str) -> dict[str, Any]:
+        """Return the mean viewing angles of a band, if the tile's metadata contain them."""
+        path = f"Mean_Viewing_Incidence_Angle[@bandId='{list(_BANDS).index(band)}']"
+        angles = {
+            "view:azimuth": self.metadata.number(f"{path}/AZIMUTH_ANGLE"),
+            "view:incidence_angle": self.metadata.number(f"{path}/ZENITH_ANGLE"),
+        }
+        return _without_none(angles)
+
+    def _mean_view(self) -> dict[str, Any]:
+        """Return the means of the bands' viewing angles."""
+        bands = [self._view(band) for band in _BANDS]
+        names = {name for band in bands for name in band}
+        return {name: fmean(band[name] for band in bands if name in band) for name in names}
+
     def _grid(self, gsd: int) -> dict[str, Any]:
-        """The image's grid, as far as the tile's metadata give it."""
-        facts = self.facts
+        """Describe the grid of an image, if the tile's metadata contain it."""
+        metadata = self.metadata
         found: dict[str, Any] = {"gsd": gsd}
-        code = facts.text("HORIZONTAL_CS_CODE")
-        left = facts.number(f"Geoposition[@resolution='{gsd}']/ULX")
-        top = facts.number(f"Geoposition[@resolution='{gsd}']/ULY")
-        rows = facts.whole(f"Size[@resolution='{gsd}']/NROWS")
-        columns = facts.whole(f"Size[@resolution='{gsd}']/NCOLS")
+        code = metadata.text("HORIZONTAL_CS_CODE")
+        left = metadata.number(f"Geoposition[@resolution='{gsd}']/ULX")
+        top = metadata.number(f"Geoposition[@resolution='{gsd}']/ULY")
+        rows = metadata.integer(f"Size[@resolution='{gsd}']/NROWS")
+        columns = metadata.integer(f"Size[@resolution='{gsd}']/NCOLS")
         if code is None or left is None or top is None or rows is None or columns is None:
             return found
         return found | {
@@ -385,6 +418,17 @@ class _NewItem:
             "proj:bbox": [left, top - rows * gsd, left + columns * gsd, top],
             "proj:transform": [gsd, 0, left, 0, -gsd, top],
         }
+
+
+def _footprint(metadata: MetadataReader) -> dict[str, Any]:
+    ring = metadata.ring
+    if ring is None:
+        return {"geometry": None}
+    longitudes, latitudes = zip(*ring, strict=True)
+    return {
+        "bbox": [min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
 
 
 def _band(band: str, title: str, centre: float, width: float, name: str) -> dict[str, Any]:

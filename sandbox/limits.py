@@ -1,4 +1,4 @@
-"""What the download service grants a user: connections, bytes per second, how soon it answers."""
+"""Limits of the download service: connections, bytes per second, latency."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the service. CDSE's own: 4 connections of 20 MB/s (documentation, Quotas).
+    """Limits of the service. CDSE allows 4 connections of 20 MB/s (documentation, Quotas).
 
     Attributes:
-        connections: Downloads that a user may have open at once; None for no limit.
+        connections: Maximum number of open downloads per user; None for no limit.
         rate: Bytes per second of each download; None for no limit.
-        latency: Seconds until an answer begins, on every service.
-        lag: Seconds for which a download that has ended is still counted as open.
-        retry_after: Seconds announced to a user who is over the limit; None to announce nothing.
+        latency: Seconds until a response begins, on every service.
+        lag: Seconds for which a finished download still counts as open.
+        retry_after: Retry-After of a 429 in seconds; None to send no such header.
     """
 
     connections: int | None = None
@@ -27,31 +27,31 @@ class Limits:
 
 
 class Sessions:
-    """Counts each user's open downloads. For one thread: the server's.
+    """Counts each user's open downloads. It is not thread-safe: only the server's thread uses it.
 
     Attributes:
-        most: How many one user has had open at once, at most; those that linger left out.
+        max_open: Maximum number of downloads that one user had open at once, without those that
+            had finished and still counted.
     """
 
     def __init__(self) -> None:
-        self.most = 0
+        self.max_open = 0
         self._open: defaultdict[str, int] = defaultdict(int)
-        self._lingering: defaultdict[str, list[float]] = defaultdict(list)
+        self._lag_ends: defaultdict[str, list[float]] = defaultdict(list)
 
     def enter(self, user: str, limits: Limits) -> bool:
-        """Count one download more, unless that is over the limit."""
+        """Count another download; return False, without counting it, if the limit is reached."""
         now = time.monotonic()
-        lingering = [end for end in self._lingering[user] if end > now]
-        self._lingering[user] = lingering
-        counted = self._open[user] + len(lingering)
-        if limits.connections is not None and counted >= limits.connections:
+        lagging = [end for end in self._lag_ends[user] if end > now]
+        self._lag_ends[user] = lagging
+        if limits.connections is not None and self._open[user] + len(lagging) >= limits.connections:
             return False
         self._open[user] += 1
-        self.most = max(self.most, self._open[user])
+        self.max_open = max(self.max_open, self._open[user])
         return True
 
     def leave(self, user: str, limits: Limits) -> None:
-        """A download has ended: forget it, when the lag is over."""
+        """Stop counting a download, after the lag if there is one."""
         self._open[user] -= 1
         if limits.lag > 0:
-            self._lingering[user].append(time.monotonic() + limits.lag)
+            self._lag_ends[user].append(time.monotonic() + limits.lag)

@@ -1,4 +1,4 @@
-"""What was asked of the sandbox and what it answered, for tests to look at."""
+"""The log of the requests that the sandbox received and how it responded, for tests to inspect."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
+# Reading the log waits this many seconds for responses that are still being sent.
+MAX_SETTLING = 1.0
+
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request and its answer.
+    """A request and the response to it. Times are those of ``time.monotonic``.
 
     Attributes:
-        role: The service that was asked: catalogue, stac, download, identity or stranger.
+        role: The service: catalogue, stac, download, identity or stranger.
         method: HTTP method.
-        path: Path and query as they were received.
+        path: Path and query as received.
         headers: All headers of the request, in order.
         body: Body of the request.
         port: The client's port.
-        user: Whose token came with it, if it was one of this sandbox's.
-        opened: When the request had arrived, on the clock of ``time.monotonic``.
-        status: Status of the answer; 0 if none was sent.
-        first: When the answer began; None if it did not.
-        closed: When it ended; None while it goes on.
-        sent: Bytes of the answer's body that were handed to the network.
-        complete: Whether all of the answer was sent, and as intended.
+        user: The user whose token the request contains, if this sandbox issued the token.
+        opened: When the request had been received.
+        status: Status of the response; 0 if none was sent.
+        first: When the response began; None if it did not.
+        closed: When the exchange ended; None while it continues.
+        sent: Bytes of the response's body that were handed to the network.
+        complete: Whether the response was sent completely and as intended.
     """
 
     role: str
@@ -47,11 +50,11 @@ class Exchange:
     key: int = field(default=0, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
-        """The first header of this name, in any case."""
+        """Return the first header of this name, regardless of case."""
         return next((v for k, v in self.headers if k.lower() == name.lower()), None)
 
     def holds(self, secret: str) -> bool:
-        """Whether a text came with the request, anywhere: path, query, headers or body."""
+        """Tell whether a text is anywhere in the request: path, query, headers or body."""
         body = self.body.decode("utf-8", "replace")
         texts = [self.path, unquote(self.path), body, unquote_plus(body)]
         return any(secret in text for text in [*texts, *(v for _, v in self.headers)])
@@ -60,41 +63,39 @@ class Exchange:
 class Log:
     """The exchanges, in the order in which the requests arrived.
 
-    A client has its last byte a moment before the server has noted that it sent it. Reading the
-    log (iteration, ``len``, indexing, :meth:`of`) therefore waits until no exchange is under
-    way, for a second at most; :meth:`now` does not wait.
+    A client receives its last byte a moment before the server has logged it. Reading the log
+    (iteration, ``len``, indexing, :meth:`of`) therefore waits until all exchanges have ended, for
+    at most ``MAX_SETTLING`` seconds; :meth:`now` does not wait.
     """
-
-    GRACE = 1.0
 
     def __init__(self) -> None:
         self._exchanges: dict[int, Exchange] = {}
         self._count = 0
         self._changed = threading.Condition()
 
-    def open(self, **facts: Any) -> Exchange:
-        """Note a request (for the server)."""
+    def open(self, **fields: Any) -> Exchange:
+        """Add a request. The server calls this."""
         with self._changed:
             self._count += 1
-            exchange = Exchange(opened=time.monotonic(), key=self._count, **facts)
+            exchange = Exchange(opened=time.monotonic(), key=self._count, **fields)
             self._exchanges[exchange.key] = exchange
             self._changed.notify_all()
             return exchange
 
-    def note(self, exchange: Exchange, **facts: Any) -> None:
-        """Note more about an exchange (for the server)."""
+    def update(self, exchange: Exchange, **fields: Any) -> None:
+        """Change fields of an exchange. The server calls this."""
         with self._changed:
-            if exchange.key in self._exchanges:  # not if the log was cleared meanwhile
-                self._exchanges[exchange.key] = replace(self._exchanges[exchange.key], **facts)
+            if exchange.key in self._exchanges:  # clear() may have removed it
+                self._exchanges[exchange.key] = replace(self._exchanges[exchange.key], **fields)
                 self._changed.notify_all()
 
     def now(self) -> list[Exchange]:
-        """All exchanges as they stand, those under way among them."""
+        """Return all exchanges immediately, including those that have not ended."""
         with self._changed:
             return list(self._exchanges.values())
 
-    def settle(self, timeout: float = GRACE) -> list[Exchange]:
-        """All exchanges, once none is under way or after ``timeout`` seconds."""
+    def settle(self, timeout: float = MAX_SETTLING) -> list[Exchange]:
+        """Return all exchanges once they have ended, or after ``timeout`` seconds."""
         with self._changed:
             self._changed.wait_for(
                 lambda: all(x.closed is not None for x in self._exchanges.values()), timeout
@@ -102,24 +103,24 @@ class Log:
             return list(self._exchanges.values())
 
     def wait(self, condition: Callable[[Exchange], bool], timeout: float = 10.0) -> Exchange:
-        """The first exchange for which a condition holds, as soon as there is one.
+        """Wait for an exchange that meets a condition, and return the first one.
 
         Raises:
-            TimeoutError: There was none for ``timeout`` seconds.
+            TimeoutError: No exchange met it within ``timeout`` seconds.
         """
         found: list[Exchange] = []
 
-        def seen() -> bool:
+        def met() -> bool:
             found[:] = [x for x in self._exchanges.values() if condition(x)]
             return bool(found)
 
         with self._changed:
-            if not self._changed.wait_for(seen, timeout):
+            if not self._changed.wait_for(met, timeout):
                 raise TimeoutError(f"expected an exchange within {timeout} s, found none")
             return found[0]
 
     def of(self, role: str = "*", path: str = "*", method: str = "*") -> list[Exchange]:
-        """The exchanges of a service whose decoded path and query match a glob."""
+        """Return the exchanges that match globs; ``path`` is the decoded path with the query."""
         return [
             x
             for x in self
@@ -129,20 +130,20 @@ class Log:
         ]
 
     def most_open(self, role: str = "download", path: str = "*") -> int:
-        """How many of these exchanges were under way at once, at most."""
-        marks: list[tuple[float, int]] = []
+        """Return the maximum number of these exchanges that were open at once."""
+        changes: list[tuple[float, int]] = []
         for x in self.of(role, path):
-            marks.append((x.opened, 1))
+            changes.append((x.opened, 1))
             if x.closed is not None:
-                marks.append((x.closed, -1))
+                changes.append((x.closed, -1))
         most = current = 0
-        for _, step in sorted(marks):
-            current += step
+        for _, change in sorted(changes):
+            current += change
             most = max(most, current)
         return most
 
     def clear(self) -> None:
-        """Forget all exchanges."""
+        """Remove all exchanges."""
         with self._changed:
             self._exchanges.clear()
 

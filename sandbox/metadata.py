@@ -1,22 +1,21 @@
 """The product's own XML: MTD_MSIL1C.xml, MTD_DS.xml, INSPIRE.xml and the quality reports.
 
-Element names and nesting are those of the Sentinel-2 Products Specification Document
+Element names and nesting follow the Sentinel-2 Products Specification Document
 (S2-PDGS-TAS-DI-PSD), sections "Level-1C User Product Metadata", "Level-1C Datastrip Metadata"
 and "Quality Indicators". Each function returns a file's content.
 """
 
 from datetime import UTC, datetime
-from math import cos, pi
+from math import cos
 
 from lxml import etree
-from lxml.builder import ElementMaker
 
 from sandbox.field import BANDS, RESOLUTION, LandCover
 from sandbox.footprint import bounds, footprint_text
 from sandbox.granule import archiving
 from sandbox.raster import percentage
 from sandbox.recipe import Recipe
-from sandbox.xml import TYPES, E, microseconds, milliseconds, root_maker, serialise
+from sandbox.xml import E, microseconds, milliseconds, root_maker, serialise
 
 REPORTS = (
     "FORMAT_CORRECTNESS",
@@ -25,10 +24,10 @@ REPORTS = (
     "RADIOMETRIC_QUALITY",
     "SENSOR_QUALITY",
 )
-"""The on-line quality control reports of a product; a granule has no radiometric one."""
+"""The quality reports of a datastrip. A granule has all except the radiometric one."""
 
-# Wavelengths in nm (lowest, highest, centre) and the sun's irradiance in W/m²/µm, in the order
-# of BANDS: Sentinel-2A spectral response functions, COPE-GSEG-EOPG-TN-15-0007.
+# In the order of BANDS: minimum, maximum and central wavelength in nm, and solar irradiance in
+# W/m²/µm (Sentinel-2A spectral response functions, COPE-GSEG-EOPG-TN-15-0007).
 _SPECTRUM = (
     (412, 456, 442.7, 1884.69),
     (456, 533, 492.7, 1959.66),
@@ -45,8 +44,55 @@ _SPECTRUM = (
     (2078, 2320, 2202.4, 85.25),
 )
 
-_GMD = "http://www.isotc211.org/2005/gmd"
-_GCO = "http://www.isotc211.org/2005/gco"
+_INSPIRE = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<gmd:MD_Metadata xmlns:gmd="http://www.isotc211.org/2005/gmd"
+                 xmlns:gco="http://www.isotc211.org/2005/gco">
+  <gmd:fileIdentifier><gco:CharacterString>{name}</gco:CharacterString></gmd:fileIdentifier>
+  <gmd:dateStamp><gco:Date>{date}</gco:Date></gmd:dateStamp>
+  <gmd:identificationInfo>
+    <gmd:MD_DataIdentification>
+      <gmd:extent>
+        <gmd:EX_Extent>
+          <gmd:geographicElement>
+            <gmd:EX_GeographicBoundingBox>
+              <gmd:westBoundLongitude><gco:Decimal>{west}</gco:Decimal></gmd:westBoundLongitude>
+              <gmd:eastBoundLongitude><gco:Decimal>{east}</gco:Decimal></gmd:eastBoundLongitude>
+              <gmd:southBoundLatitude><gco:Decimal>{south}</gco:Decimal></gmd:southBoundLatitude>
+              <gmd:northBoundLatitude><gco:Decimal>{north}</gco:Decimal></gmd:northBoundLatitude>
+            </gmd:EX_GeographicBoundingBox>
+          </gmd:geographicElement>
+        </gmd:EX_Extent>
+      </gmd:extent>
+    </gmd:MD_DataIdentification>
+  </gmd:identificationInfo>
+</gmd:MD_Metadata>
+"""
+
+_REPORT = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<Earth_Explorer_File>
+  <Earth_Explorer_Header>
+    <Fixed_Header>
+      <File_Name>{identifier}</File_Name>
+      <File_Description>Report of {check}</File_Description>
+      <Mission>{mission}</Mission>
+      <File_Class>OPER</File_Class>
+      <File_Type>REP_OLQCPA</File_Type>
+    </Fixed_Header>
+  </Earth_Explorer_Header>
+  <Data_Block type="xml">
+    <report globalStatus="PASSED" date="{date}">
+      <checkList>
+        <parentID>{identifier}</parentID>
+        <name>{check}</name>
+        <version>1.0</version>
+        <check><inspection id="{check}" name="{check}" status="PASSED" creation="{date}"/></check>
+      </checkList>
+    </report>
+  </Data_Block>
+</Earth_Explorer_File>
+"""
 
 
 def product_metadata(recipe: Recipe) -> bytes:
@@ -67,29 +113,14 @@ def product_metadata(recipe: Recipe) -> bytes:
                     E.HORIZONTAL_CS_TYPE("GEOGRAPHIC"),
                 ),
             ),
-            n1.Auxiliary_Data_Info(
-                E.GIPP_List(
-                    E.GIPP_FILENAME(
-                        f"S2{recipe.satellite}_OPER_GIP_TILPAR_MPC__20151209T095117"
-                        "_V20150622T000000_21000101T000000_B00",
-                        type="GIP_TILPAR",
-                        version="0007",
-                    )
-                ),
-                E.PRODUCTION_DEM_TYPE("Not applicable"),
-                E.IERS_BULLETIN_FILENAME("Not applicable"),
-                E.GRI_List(),
-                E.ECMWF_DATA_REF("Not applicable"),
-            ),
             n1.Quality_Indicators_Info(*_product_quality(recipe)),
         )
     )
 
 
 def datastrip_metadata(recipe: Recipe) -> bytes:
-    """Write MTD_DS.xml."""
+    """Write MTD_DS.xml, without the telemetry that makes up most of a real one."""
     n1 = root_maker(recipe, "S2_PDI_Level-1C_Datastrip_Metadata.xsd")
-    start = microseconds(recipe.datastrip_sensing)
     return serialise(
         n1(
             "Level-1C_DataStrip_ID",
@@ -100,116 +131,43 @@ def datastrip_metadata(recipe: Recipe) -> bytes:
                     metadataLevel="Standard",
                 ),
                 E.Datastrip_Time_Info(
-                    E.DATASTRIP_SENSING_START(start),
+                    E.DATASTRIP_SENSING_START(microseconds(recipe.datastrip_sensing)),
                     E.DATASTRIP_SENSING_STOP(microseconds(recipe.tile_sensing)),
-                    metadataLevel="Standard",
-                ),
-                E.Processing_Info(
-                    E.UTC_DATE_TIME(microseconds(recipe.generation)),
-                    E.PROCESSING_CENTER(recipe.station),
-                    E.PROCESSING_BASELINE(recipe.baseline),
                     metadataLevel="Standard",
                 ),
                 archiving(recipe),
             ),
-            n1.Image_Data_Info(
-                E.Tiles_Information(
-                    E.Tile_List(E.Tile(tileId=recipe.granule_id)),
-                    metadataLevel="Brief",
-                ),
-                E.Radiometric_Info(_reflectance_conversion(recipe), metadataLevel="Expertise"),
-            ),
-            n1.Quality_Indicators_Info(_inspections(), metadataLevel="Standard"),
         )
     )
 
 
 def inspire(recipe: Recipe) -> bytes:
-    """Write INSPIRE.xml, a discovery record by ISO 19139."""
-    gmd = ElementMaker(namespace=_GMD, nsmap={"gmd": _GMD, "gco": _GCO})
-    gco = ElementMaker(namespace=_GCO, typemap=TYPES)
-    created = gmd.CI_Date(
-        gmd.date(gco.Date(f"{recipe.generation:%Y-%m-%d}")),
-        gmd.dateType(gmd.CI_DateTypeCode("creation", codeListValue="creation")),
-    )
+    """Write INSPIRE.xml, a short ISO 19139 record."""
     west, south, east, north = bounds(recipe)
-    return serialise(
-        gmd.MD_Metadata(
-            gmd.fileIdentifier(gco.CharacterString(recipe.name)),
-            gmd.language(gmd.LanguageCode("eng", codeListValue="eng")),
-            gmd.hierarchyLevel(gmd.MD_ScopeCode("dataset", codeListValue="dataset")),
-            gmd.dateStamp(gco.Date(f"{recipe.generation:%Y-%m-%d}")),
-            gmd.metadataStandardName(gco.CharacterString("ISO19115")),
-            gmd.identificationInfo(
-                gmd.MD_DataIdentification(
-                    gmd.citation(
-                        gmd.CI_Citation(
-                            gmd.title(gco.CharacterString(recipe.name)), gmd.date(created)
-                        )
-                    ),
-                    gmd.abstract(gco.CharacterString(footprint_text(recipe))),
-                    gmd.topicCategory(gmd.MD_TopicCategoryCode("imageryBaseMapsEarthCover")),
-                    gmd.extent(
-                        gmd.EX_Extent(
-                            gmd.geographicElement(
-                                gmd.EX_GeographicBoundingBox(
-                                    gmd.westBoundLongitude(gco.Decimal(west)),
-                                    gmd.eastBoundLongitude(gco.Decimal(east)),
-                                    gmd.southBoundLatitude(gco.Decimal(south)),
-                                    gmd.northBoundLatitude(gco.Decimal(north)),
-                                )
-                            )
-                        )
-                    ),
-                )
-            ),
-        )
-    )
+    return _INSPIRE.format(
+        name=recipe.name,
+        date=f"{recipe.generation:%Y-%m-%d}",
+        west=west,
+        south=south,
+        east=east,
+        north=north,
+    ).encode()
 
 
 def report(recipe: Recipe, check: str, identifier: str) -> bytes:
-    """Write an on-line quality control report in which all is well.
+    """Write a quality report in which all checks passed.
 
     Args:
         recipe: The product.
         check: One of `REPORTS`.
-        identifier: What was checked: the identifier of the granule or of the datastrip.
+        identifier: The identifier of the granule or datastrip that was checked.
     """
-    date = microseconds(recipe.generation)
-    return serialise(
-        E.Earth_Explorer_File(
-            E.Earth_Explorer_Header(
-                E.Fixed_Header(
-                    E.File_Name(identifier),
-                    E.File_Description(f"Report of {check}"),
-                    E.Mission(f"S2{recipe.satellite}"),
-                    E.File_Class("OPER"),
-                    E.File_Type("REP_OLQCPA"),
-                )
-            ),
-            E.Data_Block(
-                E.report(
-                    E.checkList(
-                        E.parentID(identifier),
-                        E.name(check),
-                        E.version("1.0"),
-                        E.check(
-                            E.inspection(
-                                id=check,
-                                name=check.replace("_", " ").capitalize(),
-                                status="PASSED",
-                                creation=date,
-                            ),
-                            E.message("Nothing to report", contentType="text/plain"),
-                        ),
-                    ),
-                    globalStatus="PASSED",
-                    date=date,
-                ),
-                type="xml",
-            ),
-        )
-    )
+    return _REPORT.format(
+        check=check,
+        identifier=identifier,
+        mission=f"S2{recipe.satellite}",
+        date=microseconds(recipe.generation),
+    ).encode()
 
 
 # -- parts of MTD_MSIL1C.xml
@@ -241,7 +199,7 @@ def _product_info(recipe: Recipe) -> etree._Element:
         ),
     )
     if recipe.baseline >= "05.00":
-        # The collection's DOI came with Collection 1.
+        # Products have a DOI since Collection 1.
         info.find("PROCESSING_BASELINE").addnext(
             E.PRODUCT_DOI("https://doi.org/10.5270/S2_-742ikth")
         )
@@ -273,7 +231,7 @@ def _image_characteristics(recipe: Recipe) -> etree._Element:
         parts.append(E.Radiometric_Offset_List(*offsets))
     parts.append(_reflectance_conversion(recipe))
     parts.append(E.Spectral_Information_List(*map(_spectral_information, range(len(BANDS)))))
-    # Gains lie on the way from the sensor to the radiance, which Level-1C has behind it.
+    # The gains convert sensor counts to radiance, which Level-1C does not need.
     parts.extend(E.PHYSICAL_GAINS(1.0, bandId=str(index)) for index in range(len(BANDS)))
     parts.append(E.REFERENCE_BAND(3))
     return E.Product_Image_Characteristics(*parts)
@@ -284,8 +242,8 @@ def _special_value(text: str, index: int) -> etree._Element:
 
 
 def _reflectance_conversion(recipe: Recipe) -> etree._Element:
-    # Squared distance of the sun, after the Level-1C algorithm (S2-MSI ATBD, radiometry):
-    # u = 1 / (1 - 0.01673 cos(0.0172 (t - 2)))², t in days since 1950-01-01.
+    # The correction for the distance of the sun (S2-MSI ATBD, radiometry) is
+    # u = 1 / (1 - 0.01673 cos(0.0172 (t - 2)))², with t in days since 1950-01-01.
     days = (recipe.sensing - datetime(1950, 1, 1, tzinfo=UTC)).days
     u = (1 - 0.01673 * cos(0.0172 * (days - 2))) ** -2
     irradiances = (
@@ -298,16 +256,10 @@ def _reflectance_conversion(recipe: Recipe) -> etree._Element:
 def _spectral_information(index: int) -> etree._Element:
     band = BANDS[index]
     shortest, longest, centre, _ = _SPECTRUM[index]
-    width = longest - shortest
-    # A raised cosine stands in for the measured response.
-    response = (0.5 - 0.5 * cos(2 * pi * step / width) for step in range(width + 1))
     return E.Spectral_Information(
         E.RESOLUTION(RESOLUTION[band]),
         E.Wavelength(
             E.MIN(shortest, unit="nm"), E.MAX(longest, unit="nm"), E.CENTRAL(centre, unit="nm")
-        ),
-        E.Spectral_Response(
-            E.STEP(1, unit="nm"), E.VALUES(" ".join(f"{value:.4f}" for value in response))
         ),
         bandId=str(index),
         physicalBand=f"B{band[1:].lstrip('0')}",
@@ -323,10 +275,6 @@ def _product_quality(recipe: Recipe) -> list[etree._Element]:
             E.DEGRADED_ANC_DATA_PERCENTAGE("0.0"), E.DEGRADED_MSI_DATA_PERCENTAGE("0")
         )
     )
-    quality.append(_inspections())
-    return quality
-
-
-def _inspections() -> etree._Element:
     checks = (E.quality_check("PASSED", checkType=check) for check in REPORTS)
-    return E.Quality_Control_Checks(E.Quality_Inspections(*checks), E.Failed_Inspections())
+    quality.append(E.Quality_Control_Checks(E.Quality_Inspections(*checks), E.Failed_Inspections()))
+    return quality

@@ -1,7 +1,7 @@
-"""The tree of a product in the download service: its paths, its listings.
+"""The files and folders of a product in the download service: their paths and listings.
 
-A path is ``/odata/v1/Products(<uuid>)``, then ``/Nodes(<name>)`` for each step down, and ``/Nodes``
-for a listing or ``/$value`` for the bytes; names are not quoted (CDSE documentation, OData).
+A path is ``/odata/v1/Products(<uuid>)``, then ``/Nodes(<name>)`` for each level, and ``/Nodes`` for
+a listing or ``/$value`` for the content. Names are not quoted (CDSE documentation, OData).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.store import Holding
+from sandbox.store import ServedProduct
 
 _PATH = re.compile(
     r"/odata/v1/Products\((?P<id>[^()/]*)\)(?P<nodes>(?:/Nodes\([^()'\"/]+\))*)/(?P<end>Nodes|\$value)"
@@ -21,21 +21,21 @@ _NODE = re.compile(r"/Nodes\(([^)]*)\)")
 
 
 class MalformedPathError(ValueError):
-    """A path that the download service does not understand."""
+    """The path is not one of the download service."""
 
 
 class MalformedIdentifierError(ValueError):
-    """An identifier that is no UUID."""
+    """The product's identifier is not a UUID."""
 
 
 @dataclass(frozen=True)
 class NodePath:
-    """A path in the download service, taken apart.
+    """A parsed path of the download service.
 
     Attributes:
         identifier: The product's UUID.
         names: Names from the product's root folder down; empty for the product itself.
-        value: Whether the bytes are asked for, not the listing.
+        value: Whether the path is that of the content, not of the listing.
     """
 
     identifier: str
@@ -44,36 +44,45 @@ class NodePath:
 
     @classmethod
     def parse(cls, path: str) -> NodePath:
-        """Take apart a decoded path.
+        """Parse a decoded path.
 
         Raises:
-            MalformedPathError: It is not of the form above.
-            MalformedIdentifierError: It is, but for the UUID.
+            MalformedPathError: The path does not have the form that is described above.
+            MalformedIdentifierError: The path has this form, but the UUID is malformed.
         """
         match = _PATH.fullmatch(path)
         if match is None:
             raise MalformedPathError(path)
-        try:
-            uuid.UUID(match["id"])
-        except ValueError as error:
-            raise MalformedIdentifierError(match["id"]) from error
+        check_identifier(match["id"])
         return cls(match["id"], tuple(_NODE.findall(match["nodes"])), match["end"] == "$value")
 
 
+def check_identifier(text: str) -> None:
+    """Check that a product's identifier is a UUID.
+
+    Raises:
+        MalformedIdentifierError: It is not.
+    """
+    try:
+        uuid.UUID(text)
+    except ValueError as error:
+        raise MalformedIdentifierError(text) from error
+
+
 def node_path(identifier: str, *names: str) -> str:
-    """The path of a node, without ``/Nodes`` or ``/$value``."""
+    """Return the path of a node, without ``/Nodes`` or ``/$value`` at the end."""
     return f"/odata/v1/Products({identifier})" + "".join(f"/Nodes({name})" for name in names)
 
 
-def find(holding: Holding, names: tuple[str, ...]) -> Path | None:
-    """The file or folder at a node; None if there is none.
+def find(product: ServedProduct, names: tuple[str, ...]) -> Path | None:
+    """Find the file or folder of a node; None if there is none.
 
-    Names are looked up among a folder's children, never joined to a path, so none leads out of
-    the product.
+    Names are looked up among a folder's children and never joined to a path, so that no name
+    leads out of the product.
     """
-    if names[0] != holding.name:
+    if names[0] != product.name:
         return None
-    found = holding.folder
+    found = product.folder
     for name in names[1:]:
         children = {child.name: child for child in found.iterdir()} if found.is_dir() else {}
         if name not in children:
@@ -82,33 +91,35 @@ def find(holding: Holding, names: tuple[str, ...]) -> Path | None:
     return found
 
 
-def listing(origin: str, holding: Holding, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """What is below a node; None if there is no such node.
+def listing(origin: str, product: ServedProduct, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """List the children of a node; None if there is no such node.
 
-    A folder has ContentLength 0 and counts its children; a file has its size and no children. An
-    empty folder thus looks like an empty file, and both list nothing: only asking for the
-    ``$value`` tells them apart, which a file has and a folder has not. Whether the platform is as
-    terse is not known; this is the least that a client can count on.
+    A folder has ContentLength 0 and a number of children; a file has its size and no children. An
+    empty folder thus looks like an empty file, and both have an empty listing. Only ``$value``
+    distinguishes them: a file has one, a folder does not. Whether the platform's listings contain
+    more is not known.
     """
     if names:
-        folder = find(holding, names)
+        folder = find(product, names)
         if folder is None:
             return None
         children = sorted(folder.iterdir()) if folder.is_dir() else []
         pairs = [(child.name, child) for child in children]
     else:
-        pairs = [(holding.name, holding.folder)]
+        pairs = [(product.name, product.folder)]
     return {
-        "result": [_node(origin, holding, (*names, name), path) for name, path in pairs],
+        "result": [_node(origin, product, (*names, name), path) for name, path in pairs],
     }
 
 
-def _node(origin: str, holding: Holding, names: tuple[str, ...], path: Path) -> dict[str, Any]:
+def _node(
+    origin: str, product: ServedProduct, names: tuple[str, ...], path: Path
+) -> dict[str, Any]:
     folder = path.is_dir()
     return {
         "Id": names[-1],
         "Name": names[-1],
         "ContentLength": 0 if folder else path.stat().st_size,
         "ChildrenNumber": sum(1 for _ in path.iterdir()) if folder else 0,
-        "Nodes": {"uri": f"{origin}{node_path(holding.uuid, *names)}/Nodes"},
+        "Nodes": {"uri": f"{origin}{node_path(product.uuid, *names)}/Nodes"},
     }

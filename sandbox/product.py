@@ -1,7 +1,4 @@
-"""Synthetic Level-1C products: puts a SAFE folder together.
-
-A product is a pure function of its recipe: made twice, it is the same byte for byte.
-"""
+"""Writes synthetic Level-1C products as SAFE folders. Equal recipes give equal bytes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +16,7 @@ _INDEX = """\
   <head><title>{name}</title></head>
   <body>
     <h1>{name}</h1>
-    <p>A made-up Sentinel-2 Level-1C product. Nothing in it was measured.</p>
+    <p>A synthetic Sentinel-2 Level-1C product for tests.</p>
   </body>
 </html>
 """
@@ -46,18 +43,18 @@ def make_product(folder: Path, recipe: Recipe) -> Path:
     """Write a product.
 
     Args:
-        folder: Where the SAFE folder goes; made if need be.
-        recipe: What the product is to be.
+        folder: Parent of the SAFE folder; created if it does not exist.
+        recipe: The product to write.
 
     Returns:
         Path of the SAFE folder.
 
     Raises:
-        FileExistsError: The SAFE folder is there already.
+        FileExistsError: The SAFE folder exists.
     """
     safe = folder / recipe.name
     safe.mkdir(parents=True)
-    # Readers insist on this folder, and it is empty in products of today.
+    # Some readers require this folder, which is empty in current products.
     (safe / "rep_info").mkdir()
     for path, content in _contents(recipe):
         file = safe / path
@@ -68,13 +65,13 @@ def make_product(folder: Path, recipe: Recipe) -> Path:
 
 
 def _contents(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
-    """Path and content of every file but the manifest."""
-    yield from _documents(recipe)
+    """Yield path and content of every file except the manifest."""
+    yield from _metadata(recipe)
     yield from _images(recipe)
     yield from _gml_masks(recipe) if recipe.masks == "gml" else _jp2_masks(recipe)
 
 
-def _documents(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
+def _metadata(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
     tile, datastrip = recipe.granule, recipe.datastrip
     yield "MTD_MSIL1C.xml", metadata.product_metadata(recipe)
     yield "INSPIRE.xml", metadata.inspire(recipe)
@@ -120,7 +117,7 @@ def _gml_masks(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
 def _jp2_masks(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
     yield recipe.mask("CLASSI"), raster.classification_mask(recipe)
     for resolution in sorted(set(RESOLUTION.values())):
-        # The same for all bands of a resolution: encoded once.
+        # All bands of a resolution have equal masks, so each is encoded once.
         detectors = raster.detector_mask(recipe, resolution)
         quality = raster.quality_mask(recipe, resolution)
         for band in (band for band in BANDS if RESOLUTION[band] == resolution):
@@ -129,5 +126,5 @@ def _jp2_masks(recipe: Recipe) -> Iterator[tuple[str, bytes]]:
 
 
 def _meteorology(size: int) -> bytes:
-    """Bytes between the marks of a GRIB message. Not weather: no reader of products looks in."""
+    """Return meaningless bytes that start and end like a GRIB message."""
     return b"GRIB" + bytes(number * number % 251 for number in range(size - 8)) + b"7777"

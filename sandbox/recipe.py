@@ -1,4 +1,4 @@
-"""What a product is to be, and the names that follow from it."""
+"""The description of a product to make, and the names and paths that follow from it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,11 @@ MASKS_OF_A_BAND = {
     "gml": ("DEFECT", "DETFOO", "NODATA", "SATURA", "TECQUA"),
     "jp2": ("DETFOO", "QUALIT"),
 }
-"""The masks that each band has, in the order of the manifest."""
+"""The masks of each band, in the order of the manifest."""
 
 MASK_OF_ALL_BANDS = {"gml": "CLOUDS", "jp2": "CLASSI"}
 
-# Orbit 1 of Sentinel-2A; 143 orbits take 10 days. The sandbox counts all satellites' from it.
+# Sentinel-2A's first orbit. 143 orbits take 10 days. The same count is used for all satellites.
 _FIRST_ORBIT = datetime(2015, 6, 23, tzinfo=UTC)
 _CYCLE = timedelta(days=10)
 _ORBITS = 143
@@ -25,23 +25,23 @@ _ORBITS = 143
 
 @dataclass(frozen=True)
 class Recipe:
-    """A product to be made.
+    """A product to make.
 
     Attributes:
         satellite: The letter of the satellite, A to D.
         baseline: Processing baseline, as "05.11".
         tile: Name of the tile, without the T.
-        sensing: Start of the datatake, in UTC. All other times are counted from it.
+        sensing: Start of the datatake. All other times are derived from it.
         relative_orbit: 1 to 143.
-        masks: "gml" as up to baseline 03.01, or "jp2" as from 04.00.
+        masks: "gml" (up to baseline 03.01) or "jp2" (from 04.00).
         checksum: The manifest's algorithm, "MD5" or "SHA3-256".
         upper_case_digests: Write the manifest's digests in upper case.
-        offsets: RADIO_ADD_OFFSET by band_id, or None for no such list, as before 04.00.
+        offsets: RADIO_ADD_OFFSET by band_id; None for products before 04.00, which have none.
         quantification: QUANTIFICATION_VALUE.
-        tile_id_baseline: The baseline that TILE_ID in MTD_TL.xml claims, if not the true one.
-        pixels: Width and height of the 10 m rasters, a multiple of 6. A real tile has 10980.
-        nodata: Leave the part beyond the edge of the swath without data.
-        seed: Makes another product of the same tile, see `Field`.
+        tile_id_baseline: The baseline in TILE_ID of MTD_TL.xml, if it differs from `baseline`.
+        pixels: Width and height of the 10 m rasters, a multiple of 6. Real tiles have 10980.
+        nodata: Whether a part of the tile lies outside the swath and has no data.
+        seed: Varies the pixels, see `Field`.
     """
 
     satellite: Literal["A", "B", "C", "D"] = "A"
@@ -61,13 +61,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.pixels < 60 or self.pixels % 6:
-            raise ValueError(f"expected a multiple of 6 from 60 on, found {self.pixels} pixels")
+            raise ValueError(
+                f"expected pixels to be a multiple of 6 and at least 60, found {self.pixels}"
+            )
         if self.offsets is not None and len(self.offsets) != len(BANDS):
             raise ValueError(f"expected {len(BANDS)} offsets, found {len(self.offsets)}")
         if self.sensing.tzinfo is None:
-            raise ValueError("expected a sensing time with its time zone")
+            raise ValueError("expected a sensing time with a time zone, found none")
 
-    # -- where and when
+    # -- location and times
 
     @cached_property
     def place(self) -> Tile:
@@ -87,10 +89,10 @@ class Recipe:
 
     @property
     def outline(self) -> tuple[tuple[float, float], ...]:
-        """Corners of the part with data, as UTM (x, y) in metres.
+        """Corners of the area with data, as a closed ring of UTM (x, y) in metres.
 
-        From the upper left, counter-clockwise as RFC 7946 has rings, closed. Real products go
-        clockwise, at which the antimeridian library warns (FixWindingWarning).
+        The ring is counter-clockwise, as RFC 7946 requires. Real ones are clockwise, and the
+        antimeridian library warns about those (FixWindingWarning).
         """
         north = south = float(self.extent)
         if self.nodata:
@@ -103,39 +105,39 @@ class Recipe:
 
     @property
     def generation(self) -> datetime:
-        """When the product was processed: its name's discriminator."""
+        """Time of processing, which is the discriminator in the product's name."""
         return (self.sensing + timedelta(hours=1, minutes=52)).replace(microsecond=0)
 
     @property
     def datastrip_sensing(self) -> datetime:
-        """First line of the datastrip."""
+        """Time of the datastrip's first line."""
         return self.sensing + timedelta(minutes=4, seconds=11)
 
     @property
     def tile_sensing(self) -> datetime:
-        """First line of the tile: minutes after the datatake's start."""
+        """Time of the tile's first line, minutes after the datatake's start."""
         return self.sensing + timedelta(minutes=6, seconds=15, microseconds=242_543)
 
     @property
     def orbit(self) -> int:
-        """Absolute orbit number, as of Sentinel-2A: relative = (absolute + 3) modulo 143."""
+        """Absolute orbit number: relative = (absolute + 3) modulo 143, as for Sentinel-2A."""
         cycles = max(1, (self.sensing - _FIRST_ORBIT) // _CYCLE)
         return _ORBITS * cycles + self.relative_orbit - 3
 
-    # -- what the baseline brings
+    # -- contents that depend on the baseline
 
     @property
     def modern(self) -> bool:
-        """From baseline 04.00 on: CAMS data and snow statistics."""
+        """Whether the product has CAMS data and snow statistics, as from baseline 04.00."""
         return self.baseline >= "04.00"
 
     @property
     def schema(self) -> str:
-        """The product specification's namespace."""
+        """Namespace of the product specification."""
         return f"psd-{15 if self.baseline >= '05.11' else 14}.sentinel2.eo.esa.int"
 
     def offset(self, band: str) -> int:
-        """RADIO_ADD_OFFSET of a band, 0 where the product has no list."""
+        """Return RADIO_ADD_OFFSET of a band, 0 if the product has none."""
         return 0 if self.offsets is None else self.offsets[BANDS.index(band)]
 
     # -- names (S2-PDGS-TAS-DI-PSD, "Products naming convention", compact format)
@@ -155,7 +157,7 @@ class Recipe:
 
     @property
     def station(self) -> str:
-        """Four letters of the processing centre."""
+        """Four-letter code of the processing centre."""
         return f"2{self.satellite}PS" if self.modern else "EPAE"
 
     @property
@@ -165,12 +167,12 @@ class Recipe:
 
     @property
     def granule_id(self) -> str:
-        """Identifier of the granule, with the true baseline."""
+        """Identifier of the granule."""
         return self._identifier("TL", f"A{self.orbit:06}_T{self.tile}", self.baseline)
 
     @property
     def tile_id(self) -> str:
-        """TILE_ID of MTD_TL.xml: the granule's, unless the recipe has it say otherwise."""
+        """TILE_ID of MTD_TL.xml, which is the granule's identifier unless its baseline differs."""
         baseline = self.tile_id_baseline or self.baseline
         return self._identifier("TL", f"A{self.orbit:06}_T{self.tile}", baseline)
 
@@ -195,11 +197,11 @@ class Recipe:
         return f"GRANULE/L1C_T{self.tile}_A{self.orbit:06}_{time}"
 
     def image(self, band: str) -> str:
-        """Path of a band's raster (or TCI's), without .jp2, as IMAGE_FILE has it."""
+        """Return the path of a raster (a band or TCI) without .jp2, as in IMAGE_FILE."""
         return f"{self.granule}/IMG_DATA/T{self.tile}_{compact(self.sensing)}_{band}"
 
     def mask(self, kind: str, band: str = "B00") -> str:
-        """Path of a mask, B00 for one of all bands."""
+        """Return the path of a mask; B00 stands for all bands."""
         return f"{self.granule}/QI_DATA/MSK_{kind}_{band}.{self.masks}"
 
     @property
@@ -209,12 +211,12 @@ class Recipe:
 
 
 def compact(time: datetime) -> str:
-    """Write a time as names have it: UTC, whole seconds, 20240814T100031."""
+    """Write a time as in product names: 20240814T100031, in UTC."""
     return f"{time.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
 NEW = Recipe()
-"""As processed today: JPEG 2000 masks, offsets, SHA3-256 in upper case, 59 files listed."""
+"""A current product: JPEG 2000 masks, offsets, SHA3-256 in upper case, 59 listed files."""
 
 OLD = Recipe(
     baseline="02.09",
@@ -224,4 +226,4 @@ OLD = Recipe(
     upper_case_digests=False,
     offsets=None,
 )
-"""As processed in 2020: GML masks, no offsets, MD5, 97 files listed."""
+"""A product of 2020: GML masks, no offsets, MD5, 97 listed files."""

@@ -1,7 +1,7 @@
 """The platform on the loopback interface: five services, each on its own port.
 
-On the platform the services are different hosts. Here they are different ports of 127.0.0.1, which
-HTTP clients take for different hosts too: ``requests`` strips Authorization between them.
+On the platform, the services are different hosts. Here they are different ports of 127.0.0.1, which
+HTTP clients also treat as different hosts: ``requests`` strips Authorization at a redirect.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from sandbox.answer import Alter, Answer, Framing, deliver, reset
-from sandbox.damage import paced
 from sandbox.faults import Fault, Faults
 from sandbox.items import LEGACY_PATH, NEW_PATH, legacy_item, new_item
 from sandbox.limits import Limits, Sessions
 from sandbox.log import Exchange, Log
-from sandbox.services import ROLES, Page, Services, token, too_many
-from sandbox.store import Holding, Store
+from sandbox.response import Framing, Response, Transform, reset, send
+from sandbox.services import ROLES, Page, Services, token, too_many_sessions
+from sandbox.store import ServedProduct, Store
+from sandbox.streams import throttle
 from sandbox.tokens import REALM, TOKEN_PATH, Account, Issuer
 
 HOST = "127.0.0.1"
@@ -35,14 +35,15 @@ Generation = Literal["new", "legacy"]
 
 
 class Sandbox:
-    """The platform, run by a thread of its own for as long as the context lasts.
+    """The platform. It runs in a separate thread while the context is active.
 
-    Everything may be changed while it runs, from any thread.
+    Any thread may change its attributes while it runs.
 
     Attributes:
-        limits: What the download service grants.
-        faults: What goes wrong: ``faults.add(Fault(...))`` or ``faults.add("status=503 times=2")``.
-        log: What was asked and answered.
+        limits: Limits of the download service.
+        faults: The active faults: ``faults.add(Fault(...))`` or
+            ``faults.add("status=503 times=2")``.
+        log: The requests and the responses to them.
         origins: Origins of the services by role, such as ``http://127.0.0.1:40123``.
     """
 
@@ -58,17 +59,17 @@ class Sandbox:
         port: int = 0,
         seed: int = 0,
     ) -> None:
-        """Prepare a sandbox; it listens once it is entered or started.
+        """Prepare a sandbox. It listens once it is started or its context is entered.
 
         Args:
             products: SAFE folders to serve.
-            limits: What the download service grants.
-            token_life: Life of access tokens in seconds.
-            refresh_life: Life of refresh tokens in seconds.
-            ranges: Whether the download service honours Range; CDSE's mostly does not.
-            accounts: Who may log in.
-            port: First of five successive ports; 0 for any that are free.
-            seed: What the chances of faults are drawn from.
+            limits: Limits of the download service.
+            token_life: Seconds for which access tokens are valid.
+            refresh_life: Seconds for which refresh tokens are valid.
+            ranges: Whether the download service honours Range, which CDSE's mostly does not.
+            accounts: Users who can log in.
+            port: First of five consecutive ports; 0 for any free ports.
+            seed: Seed of the faults' chances.
         """
         self.limits = limits
         self.faults = Faults(seed)
@@ -91,22 +92,23 @@ class Sandbox:
         for folder in products:
             self.add_product(folder)
 
-    # -- what is served
+    # -- products and items
 
-    def add_product(self, folder: Path) -> Holding:
+    def add_product(self, folder: Path) -> ServedProduct:
         """Serve the product of a SAFE folder."""
         return self._store.add(folder)
 
     @property
-    def products(self) -> list[Holding]:
-        """The products served, in the order in which they were added."""
+    def products(self) -> list[ServedProduct]:
+        """The products, in the order in which they were added."""
         return list(self._store)
 
     @property
     def pages(self) -> dict[str, Page]:
-        """Content to serve at a path on every service, before anything else is looked at.
+        """Content to serve at a path, on every service, in place of the usual response.
 
-        Bytes, text, a Path to a file, or anything else as JSON; no token is asked for.
+        It is bytes, text, a Path to a file, or a dict or list that is served as JSON. No token is
+        required.
         """
         return self._services.pages
 
@@ -121,32 +123,29 @@ class Sandbox:
 
     @property
     def most_granted(self) -> int:
-        """How many downloads a user has had open at once, at most, refused ones left out."""
-        return self._sessions.most
+        """Maximum number of downloads that one user had open at once, without refused ones."""
+        return self._sessions.max_open
 
     def item(self, name: str, generation: Generation = "new") -> dict[str, Any]:
-        """A fresh copy of the item of a product, to look at or to edit."""
+        """Return a copy of a product's item."""
+        product = self._store.by_name(name)
+        if product is None:
+            raise KeyError(f"expected one of {[x.name for x in self._store]}, found {name}")
         make = new_item if generation == "new" else legacy_item
-        return make(self._holding(name), self.origins)
+        return make(product, self.origins)
 
     def item_url(self, name: str, generation: Generation = "new") -> str:
-        """The URL of a product's item; the name with or without ``.SAFE``."""
+        """Return the URL of a product's item. The name may end in ``.SAFE``."""
         return (
             f"{self.stac if generation == 'new' else self.catalogue}{_item_path(name, generation)}"
         )
 
     def override_item(self, name: str, generation: Generation, item: dict[str, Any]) -> str:
-        """Serve another item in place of a product's own; returns its URL."""
+        """Serve another item in place of a product's own, and return its URL."""
         self.pages[_item_path(name, generation)] = item
         return self.item_url(name, generation)
 
-    def _holding(self, name: str) -> Holding:
-        holding = self._store.named(name)
-        if holding is None:
-            raise KeyError(f"expected one of {[x.name for x in self._store]}, found {name}")
-        return holding
-
-    # -- where
+    # -- origins
 
     @property
     def catalogue(self) -> str:
@@ -170,20 +169,20 @@ class Sandbox:
 
     @property
     def stranger(self) -> str:
-        """Origin of a host that nobody trusts: it answers anything with a page."""
+        """Origin of a host that no client should trust; it serves the same page at every path."""
         return self.origins["stranger"]
 
     @property
     def token_url(self) -> str:
-        """The token endpoint."""
+        """URL of the token endpoint."""
         return f"{self.identity}{TOKEN_PATH}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that make the stage-in tool take the sandbox for the platform.
+        """The environment variables that direct the stage-in tool to the sandbox.
 
-        ``CDSE_TRUSTED_HOSTS`` holds the origins of catalogue, stac and download, separated by
-        commas; ``CDSE_IDENTITY_URL`` is the whole URL of the token endpoint.
+        ``CDSE_TRUSTED_HOSTS`` contains the origins of catalogue, stac and download, separated by
+        commas; ``CDSE_IDENTITY_URL`` is the URL of the token endpoint.
         """
         trusted = ",".join(self.origins[role] for role in ("catalogue", "stac", "download"))
         return {"CDSE_TRUSTED_HOSTS": trusted, "CDSE_IDENTITY_URL": self.token_url}
@@ -191,36 +190,27 @@ class Sandbox:
     # -- tokens
 
     def mint(self, life: float | None = None, *, user: str = "user", **claims: Any) -> str:
-        """An access token.
+        """Issue an access token.
 
         Args:
-            life: Seconds until it expires, negative for one that has; None for ``token_life``.
-            user: Whose token it is.
-            claims: Claims that replace or add to the usual ones, such as ``aud=[]``.
+            life: Seconds until it expires, negative if it has expired; None for ``token_life``.
+            user: The user's name.
+            claims: Claims that replace the usual ones or are added to them, such as ``aud=[]``.
         """
         return self._issuer.mint(user, life, **claims)
 
     def mint_refresh(self, life: float | None = None, *, user: str = "user", **claims: Any) -> str:
-        """A refresh token; arguments as for :meth:`mint`, ``life`` from ``refresh_life``."""
+        """Issue a refresh token, with the arguments of :meth:`mint`."""
         return self._issuer.mint_refresh(user, life, **claims)
 
     @property
     def token_life(self) -> float:
-        """Life in seconds of access tokens that are issued from now on."""
+        """Seconds for which access tokens are valid that are issued from now on."""
         return self._issuer.token_life
 
     @token_life.setter
     def token_life(self, seconds: float) -> None:
         self._issuer.token_life = seconds
-
-    @property
-    def refresh_life(self) -> float:
-        """Life in seconds of refresh tokens that are issued from now on."""
-        return self._issuer.refresh_life
-
-    @refresh_life.setter
-    def refresh_life(self, seconds: float) -> None:
-        self._issuer.refresh_life = seconds
 
     # -- running
 
@@ -228,7 +218,7 @@ class Sandbox:
         """Listen on all ports.
 
         Raises:
-            OSError: A port is taken.
+            OSError: A port is in use.
         """
         self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
         self._thread.start()
@@ -239,7 +229,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop listening, break off what is under way, and end the thread."""
+        """Stop listening, abort all responses, and end the thread."""
         if self._thread is not None and self._thread.is_alive() and self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
@@ -257,7 +247,7 @@ class Sandbox:
 
     @contextmanager
     def down(self, role: str) -> Iterator[None]:
-        """While the context lasts, a service refuses connections; those it has are broken off."""
+        """Make a service close its connections and refuse new ones while the context is active."""
         self._await(self._close(role))
         try:
             yield
@@ -266,7 +256,7 @@ class Sandbox:
 
     def _await(self, coroutine: Any) -> None:
         if self._loop is None:
-            raise RuntimeError("expected a running sandbox, found one that was not started")
+            raise RuntimeError("the sandbox is not running: start it first")
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
 
     def _run(self) -> None:
@@ -284,7 +274,7 @@ class Sandbox:
                 server = web.Server(
                     partial(self._handle, role), handler_cancellation=True, access_log=None
                 )
-                # the time-out is for connections; handlers are cancelled before
+                # Handlers have been cancelled by then, so only connections need this time.
                 self._runners[role] = web.ServerRunner(server, shutdown_timeout=0.1)
                 await self._runners[role].setup()
                 await self._listen(role, self._port + number if self._port else 0)
@@ -312,11 +302,11 @@ class Sandbox:
             await server.shutdown(0.01)
 
     async def _handle(self, role: str, request: web.BaseRequest) -> web.StreamResponse:
-        """One exchange, from the request's arrival to the end of the answer."""
+        """Handle a request, from its arrival to the end of the response."""
         body = await request.read()
         peer = request.transport and request.transport.get_extra_info("peername")
-        given = token(request)
-        claims = self._issuer.read(given) if given else None
+        text = token(request)
+        claims = self._issuer.read(text) if text else None
         exchange = self.log.open(
             role=role,
             method=request.method,
@@ -337,52 +327,55 @@ class Sandbox:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            answer, faults = await self._decide(role, request, body, limits, counted)
+            response, faults = await self._choose(role, request, body, limits, counted)
             await asyncio.sleep(limits.latency)
-            response, complete = await self._send(request, exchange, answer, faults, limits)
-            return response
+            stream, complete = await self._send(request, exchange, response, faults, limits)
+            return stream
         finally:
             for user in counted:
                 self._sessions.leave(user, limits)
-            self.log.note(exchange, closed=time.monotonic(), complete=complete)
+            self.log.update(exchange, closed=time.monotonic(), complete=complete)
 
-    async def _decide(
+    async def _choose(
         self,
         role: str,
         request: web.BaseRequest,
         body: bytes,
         limits: Limits,
         counted: list[str],
-    ) -> tuple[Answer, list[Fault]]:
-        """What to answer, and which faults to apply to it; notes whose download it counts for."""
+    ) -> tuple[Response, list[Fault]]:
+        """Choose the response and the faults that apply to it.
+
+        The user whose session count this increased is added to ``counted``.
+        """
         path = unquote(request.raw_path)
-        struck = self.faults.replacing(role, path)
-        if struck is not None:
-            answer = struck.answer(self.origins | {"path": request.raw_path})
-            faults = [struck]
+        fault = self.faults.replacing(role, path)
+        if fault is not None:
+            response = fault.response(self.origins | {"path": request.raw_path})
+            faults = [fault]
         else:
-            answer = await self._services.answer(role, request, body)
+            response = await self._services.respond(role, request, body)
             faults = []
-            if answer.counted is not None:
-                if self._sessions.enter(answer.counted, limits):
-                    counted.append(answer.counted)
+            if response.user is not None:
+                if self._sessions.enter(response.user, limits):
+                    counted.append(response.user)
                 else:
-                    answer = too_many(limits.retry_after)
-        if answer.status < 400:
+                    response = too_many_sessions(limits.retry_after)
+        if response.status < 400:
             faults += self.faults.altering(role, path)
-        return answer, faults
+        return response, faults
 
     async def _send(
         self,
         request: web.BaseRequest,
         exchange: Exchange,
-        answer: Answer,
+        response: Response,
         faults: list[Fault],
         limits: Limits,
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer as faults and limits have it; whether it was sent completely."""
+        """Send a response with faults and limits applied; tell whether it was sent completely."""
         framing: Framing = "length"
-        alter: list[Alter] = []
+        transforms: list[Transform] = []
         for fault in faults:
             if fault.stall is not None and fault.at is None:
                 await asyncio.sleep(fault.stall)
@@ -390,22 +383,29 @@ class Sandbox:
                 if request.transport is not None:
                     reset(request.transport)
                 return web.StreamResponse(), False
-            answer = await fault.recode(answer)
-            alter += fault.alterations(answer)
+            response = await fault.encode(response)
+            transforms += fault.transforms(response)
             framing = fault.framing or framing
-        if answer.counted is not None and limits.rate is not None:
-            alter.append(partial(paced, rate=limits.rate))
-        passed = 0
+        if response.user is not None and limits.rate is not None:
+            transforms.append(partial(throttle, rate=limits.rate))
+        total = 0
 
-        def began() -> None:
-            self.log.note(exchange, status=answer.status, first=time.monotonic())
+        def on_start() -> None:
+            self.log.update(exchange, status=response.status, first=time.monotonic())
 
-        def sent(length: int) -> None:
-            nonlocal passed
-            passed += length
-            self.log.note(exchange, sent=passed)
+        def on_sent(length: int) -> None:
+            nonlocal total
+            total += length
+            self.log.update(exchange, sent=total)
 
-        return await deliver(request, answer, framing=framing, alter=alter, began=began, sent=sent)
+        return await send(
+            request,
+            response,
+            framing=framing,
+            transforms=transforms,
+            on_start=on_start,
+            on_sent=on_sent,
+        )
 
 
 def _item_path(name: str, generation: Generation) -> str:

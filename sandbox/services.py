@@ -1,4 +1,4 @@
-"""The services of the platform: what each answers when nothing goes wrong."""
+"""The services of the platform: how each responds when no fault applies."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
-from sandbox.answer import Answer
+from sandbox import odata
 from sandbox.body import Body, Slice, part, size
 from sandbox.items import LEGACY_PATH, NEW_PATH, legacy_item, new_item
 from sandbox.nodes import (
     MalformedIdentifierError,
     MalformedPathError,
     NodePath,
+    check_identifier,
     find,
     listing,
 )
+from sandbox.response import Response
 from sandbox.store import Store
 from sandbox.tokens import DISCOVERY_PATH, TOKEN_PATH, Issuer, TokenError
 
@@ -32,14 +34,13 @@ Page = bytes | str | Path | dict[str, Any] | list[Any]
 
 
 class Services:
-    """Answers requests.
+    """Responds to requests.
 
     Attributes:
         store: The products.
-        issuer: The identity service's tokens.
+        issuer: The issuer of the identity service.
         origins: Origins of the services by role.
-        pages: What is answered at a path, on any service, before anything else is looked at:
-            bytes, text, the file at a Path, or anything else as JSON.
+        pages: Content to serve at a path, on every service, in place of the usual response.
         ranges: Whether the download service honours Range.
     """
 
@@ -50,47 +51,62 @@ class Services:
         self.pages: dict[str, Page] = {}
         self.ranges = False
 
-    async def answer(self, role: str, request: web.BaseRequest, body: bytes) -> Answer:
-        """The answer of a service to a request."""
-        path = decoded_path(request)
+    async def respond(self, role: str, request: web.BaseRequest, body: bytes) -> Response:
+        """Return the response of a service to a request."""
+        path = unquote(request.raw_path.partition("?")[0])
         if path in self.pages:
             return page(path, self.pages[path])
         if role == "identity":
             return self._identity(path, request, body)
         if role == "stranger":
-            return Answer(200, {"Content-Type": "text/html; charset=utf-8"}, (_STRANGER,))
+            return Response(200, {"Content-Type": "text/html; charset=utf-8"}, (_STRANGER_PAGE,))
         if request.method not in ("GET", "HEAD"):
-            return Answer.json({"detail": "Method Not Allowed"}, 405, Allow="GET, HEAD")
+            return Response.json({"detail": "Method Not Allowed"}, 405, Allow="GET, HEAD")
         if role == "stac":
             return await self._stac(path)
         if role == "catalogue":
             return await self._catalogue(path, request)
         return await self._download(path, request)
 
-    async def _stac(self, path: str) -> Answer:
+    async def _stac(self, path: str) -> Response:
         folder, _, name = path.rpartition("/")
-        holding = self.store.named(name) if folder == NEW_PATH else None
-        if holding is None or name != holding.id:
+        product = self.store.by_name(name) if folder == NEW_PATH else None
+        if product is None or name != product.id:
             message = f"Item {name} in Collection sentinel-2-l1c does not exist."
-            return Answer.json({"code": "NotFoundError", "description": message}, 404)
-        item = await asyncio.to_thread(new_item, holding, self.origins)
-        return Answer.json(item, kind="application/geo+json")
+            return Response.json({"code": "NotFoundError", "description": message}, 404)
+        item = await asyncio.to_thread(new_item, product, self.origins)
+        return Response.json(item, kind="application/geo+json")
 
-    async def _catalogue(self, path: str, request: web.BaseRequest) -> Answer:
-        if path.startswith("/odata/v1/Products("):
-            return Answer(301, {"Location": f"{self.origins['download']}{request.raw_path}"})
+    async def _catalogue(self, path: str, request: web.BaseRequest) -> Response:
+        origin = self.origins["catalogue"]
+        query = list(request.query.items())
+        if path == odata.PRODUCTS_PATH:
+            return await asyncio.to_thread(odata.search, self.store, query, origin)
+        if path.startswith(f"{odata.PRODUCTS_PATH}("):
+            identifier, _, rest = path.removeprefix(f"{odata.PRODUCTS_PATH}(").partition(")")
+            if rest:
+                location = f"{self.origins['download']}{request.raw_path}"
+                return Response(301, {"Location": location})
+            try:
+                check_identifier(identifier)
+            except MalformedIdentifierError:
+                return Response.json(_malformed_uuid(identifier), 422)
+            product = self.store.by_uuid(identifier)
+            if product is None:
+                return Response.json({"detail": "Product not found"}, 404)
+            return await asyncio.to_thread(odata.single, product, query, origin)
         folder, _, name = path.rpartition("/")
-        holding = self.store.named(name) if folder == LEGACY_PATH else None
-        if holding is None or name != holding.name:
-            return Answer.json({"detail": "Not Found"}, 404)
-        item = await asyncio.to_thread(legacy_item, holding, self.origins)
-        return Answer.json(item, kind="application/geo+json")
+        product = self.store.by_name(name) if folder == LEGACY_PATH else None
+        if product is None or name != product.name:
+            return Response.json({"detail": "Not Found"}, 404)
+        item = await asyncio.to_thread(legacy_item, product, self.origins)
+        return Response.json(item, kind="application/geo+json")
 
-    async def _download(self, path: str, request: web.BaseRequest) -> Answer:
+    async def _download(self, path: str, request: web.BaseRequest) -> Response:
         try:
             node = NodePath.parse(path)
         except MalformedIdentifierError as error:
-            return Answer.json(_unprocessable(str(error)), 422)
+            return Response.json(_malformed_uuid(str(error)), 422)
         except MalformedPathError:
             return _refusal(400, 104, "Malformed OData request path")
         user = None
@@ -98,17 +114,17 @@ class Services:
             try:
                 user = self.issuer.check(token(request))
             except TokenError as error:
-                return Answer.json(error.body, 401)
-        holding = self.store.identified(node.identifier)
-        if holding is None:
+                return Response.json(error.body, 401)
+        product = self.store.by_uuid(node.identifier)
+        if product is None:
             return _refusal(404, 101, "Product not found")
         if not node.value:
-            found = listing(self.origins["download"], holding, node.names)
-            return _NO_NODE if found is None else Answer.json(found)
+            found = listing(self.origins["download"], product, node.names)
+            return _NO_NODE if found is None else Response.json(found)
         if not node.names:
-            archive = await asyncio.to_thread(holding.archive)
-            return self._value(request, user, f"{holding.name}.zip", archive.md5, archive.body)
-        file = find(holding, node.names)
+            archive = await asyncio.to_thread(product.archive)
+            return self._value(request, user, f"{product.name}.zip", archive.md5, archive.body)
+        file = find(product, node.names)
         if file is None or not file.is_file():
             return _NO_NODE
         stat = file.stat()
@@ -118,99 +134,91 @@ class Services:
 
     def _value(
         self, request: web.BaseRequest, user: str | None, name: str, tag: str, body: Body
-    ) -> Answer:
-        """The bytes of a product or a file, or those of them that Range asks for."""
+    ) -> Response:
+        """Return the content of a product or a file, or the part that Range selects."""
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Disposition": f'attachment; filename="{name}"',
         }
         if not self.ranges:
-            return Answer(200, headers, body, counted=user)
+            return Response(200, headers, body, user)
         total = size(body)
         headers |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
         match = _RANGE.fullmatch(request.headers.get("Range", ""))
         condition = request.headers.get("If-Range")
         if match is None or (condition is not None and condition != headers["ETag"]):
-            return Answer(200, headers, body, counted=user)
+            return Response(200, headers, body, user)
         first, last = match[1], match[2]
         start = int(first) if first else max(0, total - int(last))
         end = min(total, int(last) + 1) if first and last else total
         if start >= end:
-            return Answer(416, {"Content-Range": f"bytes */{total}"})
+            return Response(416, {"Content-Range": f"bytes */{total}"})
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
-        return Answer(206, headers, part(body, start, end - start), counted=user)
+        return Response(206, headers, part(body, start, end - start), user)
 
-    def _identity(self, path: str, request: web.BaseRequest, body: bytes) -> Answer:
+    def _identity(self, path: str, request: web.BaseRequest, body: bytes) -> Response:
         if path == DISCOVERY_PATH:
-            return Answer.json(
-                {
-                    "issuer": self.issuer.url,
-                    "token_endpoint": f"{self.origins['identity']}{TOKEN_PATH}",
-                    "grant_types_supported": ["password", "refresh_token"],
-                }
-            )
+            return Response.json(self.issuer.discovery())
         if path != TOKEN_PATH:
-            return Answer.json({"error": "RESTEASY003210: Could not find resource"}, 404)
+            return Response.json({"error": "RESTEASY003210: Could not find resource"}, 404)
         if request.method != "POST":
-            return Answer.json({"error": "HTTP 405 Method Not Allowed"}, 405, Allow="POST")
+            return Response.json({"error": "HTTP 405 Method Not Allowed"}, 405, Allow="POST")
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         status, content = self.issuer.grant(form)
-        return Answer.json(content, status, Cache_Control="no-store")
-
-
-def decoded_path(request: web.BaseRequest) -> str:
-    """The path of a request without its query, percent-decoded."""
-    return unquote(request.raw_path.partition("?")[0])
+        return Response.json(content, status, Cache_Control="no-store")
 
 
 def token(request: web.BaseRequest) -> str | None:
-    """The token that came with a request: in a header, or, as CDSE allows, in the query."""
+    """Return the token of a request, from its header or, as CDSE allows, from its query."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and text:
         return text.strip()
     return request.query.get("token")
 
 
-def page(path: str, content: Page) -> Answer:
-    """An answer with given content."""
+def page(path: str, content: Page) -> Response:
+    """Return a response with the given content: bytes, text, the file at a Path, or JSON."""
     if isinstance(content, dict | list):
-        return Answer.json(content)
+        return Response.json(content)
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
     body: Body
     if isinstance(content, Path):
         body = (Slice(content, 0, content.stat().st_size),)
     else:
         body = (content.encode() if isinstance(content, str) else content,)
-    return Answer(200, {"Content-Type": kind}, body)
+    return Response(200, {"Content-Type": kind}, body)
 
 
-def too_many(retry_after: int | None) -> Answer:
-    """The answer to a user who has too many downloads open."""
+def too_many_sessions(retry_after: int | None) -> Response:
+    """Return the response to a user who has too many downloads open."""
     headers = {} if retry_after is None else {"Retry_After": str(retry_after)}
     body = {
         "trace-id": uuid.uuid4().hex,
         "code": "DAT-ZIP-100",
         "message": "Max session number exceeded",
     }
-    return Answer.json(body, 429, **headers)
+    return Response.json(body, 429, **headers)
 
 
 _RANGE = re.compile(r"bytes=(?=.*\d)(\d*)-(\d*)")
-_STRANGER = b"<!DOCTYPE html>\n<title>Hello</title>\n<p>Nobody should send a secret here.</p>\n"
+_STRANGER_PAGE = (
+    b"<!DOCTYPE html>\n<title>Hello</title>\n<p>Do not send secrets to this host.</p>\n"
+)
 
 
-def _refusal(status: int, code: int, message: str) -> Answer:
-    return Answer.json({"code": f"DAT-ZIP-{code}", "message": message}, status)
+def _refusal(status: int, code: int, message: str) -> Response:
+    return Response.json({"code": f"DAT-ZIP-{code}", "message": message}, status)
 
 
 _NO_NODE = _refusal(404, 101, "Node not found")
 
 
-def _unprocessable(identifier: str) -> dict[str, Any]:
+def _malformed_uuid(identifier: str) -> dict[str, Any]:
     detail = {
         "type": "uuid_parsing",
         "loc": ["path", "product_id"],
         "msg": "Input should be a valid UUID",
         "input": identifier,
+        "ctx": {"error": "malformed"},
     }
     return {"detail": [detail]}

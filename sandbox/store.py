@@ -1,4 +1,4 @@
-"""The products that the sandbox holds, by name and by identifier."""
+"""The products that the sandbox serves, by name and by UUID."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from sandbox.archive import Archive, files, pack
 
 
-class Holding:
-    """One product on disk.
+class ServedProduct:
+    """A product on disk that the sandbox serves.
 
     Attributes:
-        name: Name of the product with ``.SAFE``.
-        uuid: Its identifier in the download service, the same for the same name.
+        name: Name of the product, with ``.SAFE``.
+        uuid: Its identifier in the download service, derived from the name.
         folder: Its SAFE folder.
     """
 
@@ -24,50 +24,50 @@ class Holding:
         self.name = f"{self.folder.name.removesuffix('.SAFE')}.SAFE"
         self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.dataspace.copernicus.eu"))
         self._lock = threading.Lock()
-        self._state: tuple[tuple[Path, int, int], ...] = ()
         self._archive: Archive | None = None
+        self._archived_files: tuple[tuple[Path, int, int], ...] = ()
 
     @property
     def id(self) -> str:
-        """The name without ``.SAFE``: the item's id in the new STAC API."""
+        """The name without ``.SAFE``, which is the item's id in the new STAC API."""
         return self.name.removesuffix(".SAFE")
 
     def archive(self) -> Archive:
-        """The product's zip, laid out anew only after a file has changed."""
+        """Return the product's zip. It is laid out again only if a file has changed."""
         with self._lock:
-            found = ((path, path.stat()) for path in files(self.folder))
-            state = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in found)
-            if self._archive is None or state != self._state:
+            stats = ((path, path.stat()) for path in files(self.folder))
+            found = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+            if self._archive is None or found != self._archived_files:
                 self._archive = pack(self.folder, self.name)
-                self._state = state
+                self._archived_files = found
             return self._archive
 
 
 class Store:
-    """All products held."""
+    """All products that the sandbox serves, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._holdings: dict[str, Holding] = {}
+        self._products: dict[str, ServedProduct] = {}
 
-    def add(self, folder: Path) -> Holding:
-        """Hold the product of a SAFE folder.
+    def add(self, folder: Path) -> ServedProduct:
+        """Add the product of a SAFE folder.
 
         Raises:
-            NotADirectoryError: There is no such folder.
+            NotADirectoryError: The folder does not exist.
         """
         if not folder.is_dir():
             raise NotADirectoryError(f"expected a SAFE folder, found none at {folder}")
-        holding = Holding(folder)
-        self._holdings[holding.name] = holding
-        return holding
+        product = ServedProduct(folder)
+        self._products[product.name] = product
+        return product
 
-    def named(self, name: str) -> Holding | None:
-        """The product of this name, with or without ``.SAFE``."""
-        return self._holdings.get(f"{name.removesuffix('.SAFE')}.SAFE")
+    def by_name(self, name: str) -> ServedProduct | None:
+        """Find a product by its name, with or without ``.SAFE``."""
+        return self._products.get(f"{name.removesuffix('.SAFE')}.SAFE")
 
-    def identified(self, identifier: str) -> Holding | None:
-        """The product of this identifier."""
-        return next((held for held in self if held.uuid == identifier.lower()), None)
+    def by_uuid(self, identifier: str) -> ServedProduct | None:
+        """Find a product by its UUID."""
+        return next((product for product in self if product.uuid == identifier.lower()), None)
 
-    def __iter__(self) -> Iterator[Holding]:
-        return iter(list(self._holdings.values()))
+    def __iter__(self) -> Iterator[ServedProduct]:
+        return iter(list(self._products.values()))

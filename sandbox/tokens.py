@@ -1,7 +1,7 @@
-"""Tokens, and who gets them: what the identity service of CDSE, a Keycloak, does for its users.
+"""The identity service of CDSE, a Keycloak: it issues tokens to users and checks them.
 
 The password and refresh grants for the public client follow the CDSE documentation (APIs, Token
-generation); error answers follow Keycloak's.
+generation); error responses follow Keycloak's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ REALM = "/auth/realms/CDSE"
 TOKEN_PATH = f"{REALM}/protocol/openid-connect/token"
 DISCOVERY_PATH = f"{REALM}/.well-known/openid-configuration"
 
+MISSING_TOKEN = 604
+SCOPE = "AUDIENCE_PUBLIC openid email profile"
+
 
 @dataclass(frozen=True)
 class Account:
@@ -32,7 +35,7 @@ class Account:
     Attributes:
         name: User name.
         password: Password.
-        totp: Codes of the second factor, each good for one log-in; empty for an account without.
+        totp: One-time codes of the second factor; empty for an account without one.
     """
 
     name: str = "user"
@@ -43,25 +46,24 @@ class Account:
 class TokenError(Exception):
     """The download service refuses a token.
 
-    The codes 604, 609 and 109 are the platform's; 605, for a token that is none, is a guess.
+    The codes 604, 609 and 109 are the platform's; 605, for a malformed token, is a guess. In
+    recorded responses, only that for a missing token (604) has no trace-id.
     """
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
-        self.body = {
-            "trace-id": uuid.uuid4().hex,
-            "code": f"DAT-ZIP-{code}",
-            "message": message,
-        }
+        self.body = {"code": f"DAT-ZIP-{code}", "message": message}
+        if code != MISSING_TOKEN:
+            self.body = {"trace-id": uuid.uuid4().hex} | self.body
 
 
 class Issuer:
-    """Mints, reads and checks tokens: JSON Web Tokens signed with HS256 (RFC 7519, RFC 7518).
+    """Issues and checks tokens: JSON Web Tokens signed with HS256 (RFC 7519, RFC 7518).
 
     Attributes:
-        url: The realm's URL, the tokens' ``iss``.
-        token_life: Life of an access token in seconds.
-        refresh_life: Life of a refresh token in seconds.
+        url: URL of the realm, which is the tokens' ``iss``.
+        token_life: Seconds for which an access token is valid.
+        refresh_life: Seconds for which a refresh token is valid.
     """
 
     def __init__(
@@ -71,30 +73,44 @@ class Issuer:
         self.token_life = token_life
         self.refresh_life = refresh_life
         self._accounts = {account.name: account for account in accounts}
-        self._spent: set[tuple[str, str]] = set()
+        self._used_codes: set[tuple[str, str]] = set()
         self._key = secrets.token_bytes(32)
-        self._ends: dict[str, float] = {}
+        self._expiries: dict[str, float] = {}
 
     def mint(self, user: str = "user", life: float | None = None, **claims: Any) -> str:
-        """An access token.
+        """Issue an access token.
 
         Args:
-            user: Whose token it is.
-            life: Seconds until it expires, negative for one that has; None for ``token_life``.
-            claims: Claims that replace or add to the usual ones.
+            user: The user's name.
+            life: Seconds until it expires, negative if it has expired; None for ``token_life``.
+            claims: Claims that replace the usual ones or are added to them.
         """
         life = self.token_life if life is None else life
-        own = {
+        usual = {
             "typ": "Bearer",
             "aud": [AUDIENCE, "CLOUDFERRO_PUBLIC_OIDC"],
-            "scope": "AUDIENCE_PUBLIC openid email profile",
+            "scope": SCOPE,
         }
-        return self._sign(user, life, own | claims)
+        return self._sign(user, life, usual | claims)
 
     def mint_refresh(self, user: str = "user", life: float | None = None, **claims: Any) -> str:
-        """A refresh token; arguments as for :meth:`mint`."""
+        """Issue a refresh token, with the arguments of :meth:`mint`."""
         life = self.refresh_life if life is None else life
         return self._sign(user, life, {"typ": "Refresh", "aud": self.url} | claims)
+
+    def discovery(self) -> dict[str, Any]:
+        """Return the discovery document: what OpenID Connect requires, and the grant types."""
+        endpoint = f"{self.url}/protocol/openid-connect"
+        return {
+            "issuer": self.url,
+            "authorization_endpoint": f"{endpoint}/auth",
+            "token_endpoint": f"{endpoint}/token",
+            "jwks_uri": f"{endpoint}/certs",
+            "grant_types_supported": ["refresh_token", "password"],
+            "response_types_supported": ["none"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["HS256"],
+        }
 
     def _sign(self, user: str, life: float, claims: dict[str, Any]) -> str:
         now = time.time()
@@ -109,8 +125,8 @@ class Issuer:
             "preferred_username": user,
         } | claims
         if "exp" not in claims:
-            # the claim is in whole seconds; tests with short lives want the fraction
-            self._ends[payload["jti"]] = now + life
+            # The claim is in whole seconds, too coarse for tests with short lifetimes.
+            self._expiries[payload["jti"]] = now + life
         text = ".".join(_encode(_compact(x)) for x in (_HEADER, payload))
         return f"{text}.{_encode(self._signature(text))}"
 
@@ -118,7 +134,7 @@ class Issuer:
         return hmac.digest(self._key, text.encode(), hashlib.sha256)
 
     def read(self, token: str) -> dict[str, Any] | None:
-        """The claims of a token that this issuer signed, aged or not; None for any other text."""
+        """Return the claims of a token of this issuer, expired or not; None for any other text."""
         try:
             text, signature = token.rsplit(".", 1)
             if not hmac.compare_digest(_decode(signature), self._signature(text)):
@@ -129,17 +145,19 @@ class Issuer:
         return claims if isinstance(claims, dict) else None
 
     def expired(self, claims: Mapping[str, Any]) -> bool:
-        """Whether a token with these claims has aged."""
-        return time.time() >= self._ends.get(str(claims.get("jti")), float(claims.get("exp", 0)))
+        """Tell whether a token with these claims has expired."""
+        return time.time() >= self._expiries.get(
+            str(claims.get("jti")), float(claims.get("exp", 0))
+        )
 
     def check(self, token: str | None) -> str:
-        """The user whose access token this is.
+        """Return the user of an access token.
 
         Raises:
-            TokenError: There is none, or the download service does not take it.
+            TokenError: The token is missing, or the download service does not accept it.
         """
         if not token:
-            raise TokenError(604, "Token not found")
+            raise TokenError(MISSING_TOKEN, "Token not found")
         claims = self.read(token)
         if claims is None or claims.get("typ") != "Bearer":
             raise TokenError(605, "Token is invalid")
@@ -151,13 +169,13 @@ class Issuer:
         return str(claims.get("preferred_username", ""))
 
     def grant(self, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-        """Answer a request to the token endpoint.
+        """Handle a request to the token endpoint.
 
         Args:
             form: The fields of the request's body.
 
         Returns:
-            The status and the JSON of the answer.
+            The status and the JSON of the response.
         """
         kind = form.get("grant_type")
         if kind is None:
@@ -166,30 +184,30 @@ class Issuer:
             return _refusal(401, "invalid_client", "Invalid client or Invalid client credentials")
         if kind == "password":
             user = form.get("username", "")
-            if not self._admits(user, form.get("password", ""), form.get("totp")):
+            if not self._authenticate(user, form.get("password", ""), form.get("totp")):
                 return _refusal(401, "invalid_grant", "Invalid user credentials")
-            return 200, self._pair(user)
+            return 200, self._tokens(user)
         if kind == "refresh_token":
             claims = self.read(form.get("refresh_token", ""))
             if claims is None or claims.get("typ") != "Refresh":
                 return _refusal(400, "invalid_grant", "Invalid refresh token")
             if self.expired(claims):
                 return _refusal(400, "invalid_grant", "Token is not active")
-            return 200, self._pair(str(claims["preferred_username"]))
+            return 200, self._tokens(str(claims["preferred_username"]))
         return _refusal(400, "unsupported_grant_type", "Unsupported grant_type")
 
-    def _admits(self, user: str, password: str, totp: str | None) -> bool:
+    def _authenticate(self, user: str, password: str, totp: str | None) -> bool:
         account = self._accounts.get(user)
         if account is None or account.password != password:
             return False
         if not account.totp:
             return True
-        if totp not in account.totp or (user, totp) in self._spent:
+        if totp not in account.totp or (user, totp) in self._used_codes:
             return False
-        self._spent.add((user, totp))
+        self._used_codes.add((user, totp))
         return True
 
-    def _pair(self, user: str) -> dict[str, Any]:
+    def _tokens(self, user: str) -> dict[str, Any]:
         return {
             "access_token": self.mint(user),
             "expires_in": int(self.token_life),
@@ -198,7 +216,7 @@ class Issuer:
             "token_type": "Bearer",
             "not-before-policy": 0,
             "session_state": str(uuid.uuid4()),
-            "scope": "AUDIENCE_PUBLIC openid email profile",
+            "scope": SCOPE,
         }
 
 

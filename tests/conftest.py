@@ -1,4 +1,4 @@
-"""The real thing to test against: products, a sandbox that serves them, our command running."""
+"""What most tests share: products, a sandbox that serves them, and runs of the command."""
 
 import os
 import random
@@ -16,10 +16,11 @@ from sandbox.server import Sandbox
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-PIXELS = 192  # of the 10 m rasters: products of half a megabyte
+PIXELS = 192  # side of the 10 m rasters: the products have half a megabyte
+# Seconds for tests with these markers; for all others, pyproject.toml sets the limit.
+TIME_LIMITS = {"slow": 400, "runner": 1000, "slurm": 1000}
 
-
-# What hypothesis tries: the same in each run, for seconds; or other things, for minutes.
+# By default hypothesis tries the same examples in each run; `make fuzz` tries many new ones.
 settings.register_profile("default", derandomize=True, deadline=None, max_examples=300)
 settings.register_profile("fuzz", deadline=None, max_examples=20_000)
 settings.load_profile("default")
@@ -27,12 +28,12 @@ settings.load_profile("default")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stage-in")
-    group.addoption("--engine", metavar="NAME", help="container engine of the tests of runners")
+    group.addoption("--engine", metavar="NAME", help="container engine for the tests of runners")
     group.addoption("--slurm", action="store_true", help="run the tests that need Slurm")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed of what is random once, so that the workers of pytest-xdist have it as well."""
+    """Draw one seed for random choices, which the workers of pytest-xdist inherit."""
     os.environ.setdefault("STAGE_IN_SEED", str(random.randrange(10**6)))
 
 
@@ -41,44 +42,51 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what needs more than Python unless it was asked for; then what lacks is a failure."""
-    for marker, asked, how in (
+    """Set time limits, and skip tests of runners unless an option asks for them.
+
+    With the option, a missing engine or a missing Slurm is a failure.
+    """
+    for marker, seconds in TIME_LIMITS.items():
+        for item in items:
+            if item.get_closest_marker(marker) and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(seconds))
+    for marker, wanted, how in (
         ("runner", config.getoption("--engine"), "make test-runners"),
         ("slurm", config.getoption("--slurm"), "make test-slurm"),
     ):
         for item in items:
-            if item.get_closest_marker(marker) and not asked:
-                item.add_marker(pytest.mark.skip(reason=f"run by `{how}`"))
+            if item.get_closest_marker(marker) and not wanted:
+                item.add_marker(pytest.mark.skip(reason=f"runs by `{how}`"))
 
 
 @pytest.fixture(scope="session")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SAFE folder of the era of GML masks and MD5."""
+    """A SAFE folder of the older format, with masks in GML and MD5 checksums."""
     return make_product(tmp_path_factory.mktemp("old"), replace(OLD, pixels=PIXELS))
 
 
 @pytest.fixture(scope="session")
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SAFE folder of the era of JP2 masks, SHA3-256 and RADIO_ADD_OFFSET."""
+    """A SAFE folder of the newer format, with masks in JP2, SHA3-256 and RADIO_ADD_OFFSET."""
     return make_product(tmp_path_factory.mktemp("new"), replace(NEW, pixels=PIXELS))
 
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SAFE folder whose bands come in more than one chunk."""
+    """A SAFE folder whose bands arrive in more than one chunk."""
     return make_product(tmp_path_factory.mktemp("large"), replace(NEW, pixels=1098))
 
 
 @pytest.fixture
 def platform(old: Path, new: Path) -> Iterator[Sandbox]:
-    """The platform on this machine, with both products."""
+    """A sandbox of the platform, with both products."""
     with Sandbox([old, new]) as sandbox:
         yield sandbox
 
 
 @dataclass(frozen=True)
 class Run:
-    """How a process of the command ended."""
+    """The exit code and the log of a finished process."""
 
     code: int
     log: str
@@ -91,12 +99,12 @@ class Run:
 
 @dataclass(frozen=True)
 class StageIn:
-    """Runs the command as a process, in a folder of its own, against a sandbox.
+    """Runs the command as a process against a sandbox.
 
     Attributes:
         platform: The sandbox.
-        folder: Where it runs.
-        through: The command that starts it, such as one that sets limits.
+        folder: The working directory.
+        through: A command in front of it, such as one that sets limits.
     """
 
     platform: Sandbox
@@ -104,7 +112,7 @@ class StageIn:
     through: tuple[str, ...] = ()
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """A clean environment: what the process needs, and how to reach the sandbox."""
+        """Return a clean environment in which the process finds its programs and the sandbox."""
         return {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONWARNINGS": "error",
@@ -114,7 +122,7 @@ class StageIn:
         }
 
     def start(self, item: str, *options: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a process and don't wait for it."""
+        """Start a process without waiting for its end."""
         return subprocess.Popen(
             [*self.through, sys.executable, "-m", "app.app", "--input-item", item, *options],
             cwd=self.folder,
@@ -126,9 +134,9 @@ class StageIn:
         )
 
     def __call__(self, item: str, *options: str, **variables: str) -> Run:
-        """Run a process to its end."""
+        """Run a process and wait for its end."""
         with self.start(item, *options, **variables) as process:
-            out, log = process.communicate(timeout=60)
+            out, log = process.communicate(timeout=100)
         assert out == ""
         return Run(process.returncode, log)
 
@@ -146,7 +154,7 @@ SameTree = Callable[[Path, Path], None]
 
 @pytest.fixture
 def assert_same_tree() -> SameTree:
-    """Compare two folders byte for byte, empty folders included."""
+    """A function that compares two folders byte for byte, including empty folders."""
 
     def assert_same(one: Path, other: Path) -> None:
         diff = subprocess.run(["diff", "-r", one, other], capture_output=True, text=True)

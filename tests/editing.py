@@ -1,29 +1,32 @@
-"""Products that say something else than they did, and verify all the same."""
+"""Changes to a product on disk after which its manifest still matches its files."""
 
 import hashlib
 from pathlib import Path
 
 from lxml import etree
 
-from stage_in.sources.product import Product
+from stage_in.safe.folder import SafeFolder
+from stage_in.safe.manifest import read_manifest
+from stage_in.safe.name import ProductName
 
 MANIFEST = "manifest.safe"
 PRODUCT = "MTD_MSIL1C.xml"
 
 
-def product_of(safe: Path) -> Product:
-    """Which product a SAFE folder is, by its name."""
-    return Product(safe.name, "5fd5fd6f-1c9f-4b5a-9a0e-0f3a4a1b2c3d", "https://zipper.example")
+def open_folder(safe: Path, *, partial: bool = False, verified: bool = True) -> SafeFolder:
+    """Return a SAFE folder on disk with the entries of its manifest."""
+    entries = read_manifest((safe / MANIFEST).read_bytes())
+    return SafeFolder(safe, ProductName.parse(safe.name), entries, partial, verified)
 
 
 def find(safe: Path, name: str) -> str:
-    """The path below the SAFE folder of the one file of a name, which may be a pattern."""
+    """Return the path below the SAFE folder of the only file whose name matches a pattern."""
     (path,) = safe.rglob(name)
     return path.relative_to(safe).as_posix()
 
 
 def edit(safe: Path, name: str, old: str, new: str) -> None:
-    """Replace a text that is in a file, which the manifest goes on to vouch for."""
+    """Replace a text in a file, and update the manifest unless that is the edited file."""
     path = safe / find(safe, name)
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -33,7 +36,7 @@ def edit(safe: Path, name: str, old: str, new: str) -> None:
 
 
 def reseal(safe: Path) -> None:
-    """Let the manifest list each file that is there as it is."""
+    """Set the sizes and digests in the manifest to those of the files that exist."""
     tree = etree.parse(safe / MANIFEST)
     for stream in tree.iter("byteStream"):
         path = safe / stream.find("fileLocation").get("href")

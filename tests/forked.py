@@ -1,8 +1,8 @@
-"""The command as processes that find its libraries loaded: hundreds of runs cost seconds that way.
+"""Processes of the command that need not load its libraries, which saves a second for each run.
 
-`python -m tests.forked` loads what the command imports, then forks a process for each order on its
-standard input. What runs in it is the command's own `run`, with environment, folder, standard
-streams and end of its own.
+`python -m tests.forked` imports the command, then forks a process for each order on its standard
+input. The process calls the command's own `run`, with its own environment, working directory,
+standard streams and exit code.
 """
 
 import json
@@ -17,11 +17,11 @@ from typing import Any
 
 from tests.conftest import ROOT, Run
 
-LONGEST = 60.0  # seconds after which a run is killed
+MAX_DURATION = 100.0  # seconds after which a run is killed
 
 
 class Forked:
-    """Runs the command; as a context manager it holds the process that forks."""
+    """Runs the command; the context manager starts and ends the process that forks."""
 
     def __enter__(self) -> "Forked":
         self._process = subprocess.Popen(
@@ -35,10 +35,10 @@ class Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=LONGEST)
+        self._process.communicate(timeout=MAX_DURATION)
 
     def __call__(self, arguments: list[str], folder: Path, environment: dict[str, str]) -> Run:
-        """Run the command to its end."""
+        """Run the command and wait for its end."""
         streams = [folder.with_name(name) for name in ("out", "log")]
         order = {
             "arguments": arguments,
@@ -57,7 +57,7 @@ class Forked:
 
 
 def serve() -> None:
-    """Run what is ordered, one after another."""
+    """Run the ordered processes, one after another."""
     from stage_in.cli import run
     from stage_in.stac.stactools_item import preload
 
@@ -69,7 +69,7 @@ def serve() -> None:
             _become(order)
             try:
                 run()
-            except BaseException:  # what the interpreter would do with it
+            except BaseException:  # as the interpreter would
                 traceback.print_exc()
                 sys.stderr.flush()
             os._exit(1)
@@ -89,14 +89,14 @@ def _become(order: dict[str, Any]) -> None:
 
 
 def _wait(child: int) -> int:
-    deadline = time.monotonic() + LONGEST
+    deadline = time.monotonic() + MAX_DURATION
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
-            deadline += LONGEST
+            deadline += MAX_DURATION
         time.sleep(0.005)
 
 

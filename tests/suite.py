@@ -1,4 +1,4 @@
-"""The suite of the CWL files in tests/cwl, for cwltest, against a sandbox."""
+"""The cwltest suite in tests/cwl, filled in for a sandbox."""
 
 import hashlib
 import json
@@ -14,20 +14,19 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
-from tests.test_cwl import CWL, cwltool
-from tests.test_package import run_program
+from tests.cwl_runs import CWL, cwltool, run_package_program
 
 SUITE = ROOT / "tests/cwl"
-# How the tool ends, and what it says, by what is wrong with a job.
-ENDS = {
-    "missing-token": (77, "expected a token, found none"),
+# The exit code of the tool and a word of its message, by what is wrong with a job.
+FAILURES = {
+    "missing-token": (77, "CDSE_ACCESS_TOKEN"),
     "wrong-item": (66, "404"),
     "wrong-input": (1, "catalog.json"),
 }
 
 
 def list_cwl_files() -> list[Path]:
-    """The CWL files of the repository, but for what tests are made of."""
+    """Return the CWL files of the repository, except for those of tests."""
     return [CWL, *sorted((ROOT / "workflows").glob("*.cwl"))]
 
 
@@ -36,8 +35,8 @@ class Suite:
     """The suite, written for one sandbox.
 
     Attributes:
-        folder: Where it is, next to what its runs leave.
-        variables: What the environment of cwltest, and of runners, needs.
+        folder: The suite's files, and the outputs of its runs.
+        variables: Environment variables for cwltest and cwltool.
     """
 
     folder: Path
@@ -45,23 +44,23 @@ class Suite:
 
     @property
     def file(self) -> Path:
-        """The list of tests."""
+        """The file with the list of tests."""
         return self.folder / "tests.yml"
 
     @property
     def tests(self) -> list[dict[str, Any]]:
-        """The tests, as cwltest reads them."""
+        """The list of tests, as cwltest reads it."""
         return list(yaml.safe_load(self.file.read_text()))
 
     def __call__(self, *options: str) -> dict[str, str]:
-        """Run it, with options for cwltool.
+        """Run the suite, with options for cwltool.
 
         Returns:
-            What is wrong, by test.
+            The failures, by id of the test.
         """
         junit = self.folder / "junit.xml"
         (self.folder / "tmp").mkdir(exist_ok=True)
-        run = run_program(
+        run = run_package_program(
             *("cwltest", "--test", self.file, "--junit-xml", junit, "--junit-verbose"),
             *("-j", "2", "--timeout", "120"),
             *("--tool", Path(sys.executable).parent / "cwltool", "--", *options),
@@ -78,7 +77,7 @@ class Suite:
             for name, case in ran.items()
             if [part for part in case if part.tag in ("failure", "error", "skipped")]
         }
-        # A job that did what it should not is told on standard error alone.
+        # A job that succeeds although it should fail is reported on standard error only.
         tests = self.tests
         for number in re.findall(r"^Test (\d+) failed", run.stderr, re.MULTILINE):
             wrong.setdefault(tests[int(number) - 1]["id"], run.stderr)
@@ -86,7 +85,10 @@ class Suite:
         return wrong
 
     def assert_refused(self, name: str, *options: str) -> None:
-        """Run the job of a test by cwltool, and see how and why it ends."""
+        """Run the job of a test by cwltool, and check why the tool refuses it.
+
+        cwltest sees that a job fails, but neither the tool's exit code nor its message.
+        """
         (test,) = (test for test in self.tests if test["id"] == name)
         run = cwltool(
             *(*options, "--outdir", self.folder / "out"),
@@ -94,7 +96,7 @@ class Suite:
             cwd=self.folder,
             **self.variables,
         )
-        code, reason = ENDS[test["tags"][0]]
+        code, reason = FAILURES[test["tags"][0]]
         assert run.returncode == 1
         assert re.search(rf"\[job \S+\] exited with status: {code}\b", run.stderr), run.stderr
         assert reason in run.stderr
@@ -102,7 +104,7 @@ class Suite:
 
 
 def read_tests() -> list[dict[str, Any]]:
-    """The list of tests, with nothing filled in but the root of the repository."""
+    """Return the list of tests, with only the root of the repository filled in."""
     text = Template((SUITE / "tests.yml").read_text())
     return list(yaml.safe_load(text.safe_substitute(root=ROOT)))
 
@@ -114,7 +116,7 @@ def write_suite(
     products: tuple[Path, Path],
     variables: dict[str, str],
 ) -> Suite:
-    """Write the suite for a sandbox that has two products, of which the first is staged already."""
+    """Stage the first of a sandbox's two products, and write the suite for both."""
     safe, other = products
     staged = stage_in(platform.item_url(safe.name))
     assert staged.code == 0, staged.log
@@ -137,7 +139,7 @@ def write_suite(
     for path in ("tests.yml", *(f"jobs/{job.name}" for job in (SUITE / "jobs").iterdir())):
         text = Template((SUITE / path).read_text()).substitute(values)
         (folder / path).write_text(text)
-    # Variables get into containers by overrides only.
+    # Only overrides can set variables inside of containers.
     definitions = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **platform.environment}
     requirements = {"EnvVarRequirement": {"envDef": definitions}}
     overrides = {f"{CWL.as_uri()}#stage-in": {"requirements": requirements}}

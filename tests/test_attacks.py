@@ -1,9 +1,9 @@
-"""Attacks from end to end: what others wrote is hostile, and nothing comes of it.
+"""Hostile items, archives, XML files, images, manifests and answers: each is refused.
 
-Each is met by the command as a process whose memory, time and files are bounded, in a folder
-amidst others, with a `.netrc` that has something for everybody. It ends with the right code and
-one line, and has touched nothing; the log of a stranger's server is the witness that nobody was
-asked who isn't trusted.
+The command runs as a process with limited memory, time and file size, next to other files, and with
+a `.netrc` that has a password for every host. It must end with the right exit code and a one-line
+reason, and must change nothing outside of its output. The log of a server that is not trusted shows
+that no request was sent to it.
 """
 
 import gc
@@ -32,35 +32,34 @@ from sandbox.nodes import node_path
 from sandbox.server import Sandbox
 from stage_in.errors import StageInError
 from stage_in.sources.platform_item import fetch_item
-from stage_in.transfer.client import Client
-from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.trust import Trust
+from tests.clients import make_client
 from tests.conftest import Run, StageIn
 from tests.editing import MANIFEST, PRODUCT, edit, find, reseal
 
-MEMORY = 512 * 1024  # KiB of data; an ordinary run takes a third
-PROCESSOR = 30  # seconds; an ordinary run takes one
-FILE = 64 * 1024  # blocks of 512 bytes
-LINE = 1000  # characters
+LIMITS = (
+    "ulimit -d 524288;"  # KiB of data; an ordinary run takes a third
+    "ulimit -t 30;"  # seconds of processor time; an ordinary run takes one
+    "ulimit -f 65536;"  # blocks of 512 bytes in a file
+)
+MAX_LINE_LENGTH = 1000  # characters
 
 Item = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class World:
-    """The command in a folder that has neighbours."""
+    """The command in a folder with other files beside it."""
 
     stage_in: StageIn
     root: Path
 
     def __call__(self, item: str, *options: str, **variables: str) -> Run:
-        """Run it, and look that all is as it was but for a catalog."""
+        """Run the command, and check that it changed nothing except for its output."""
         platform, token = self.stage_in.platform, self.stage_in.platform.mint()
         before = self._snapshot()
-        limits = f"ulimit -d {MEMORY}; ulimit -t {PROCESSOR}; ulimit -f {FILE}"
         ended = subprocess.run(
             [
-                *("sh", "-c", f'{limits}; exec "$@"', "sh"),
+                *("sh", "-c", f'{LIMITS} exec "$@"', "sh"),
                 *(sys.executable, "-m", "app.app", "--input-item", item, *options),
             ],
             cwd=self.stage_in.folder,
@@ -88,15 +87,15 @@ class World:
         shown = {exchange.header("Authorization") for exchange in platform.log}
         assert shown <= {None, f"Bearer {token}"}
         if run.code:
-            assert not list(self.stage_in.folder.glob("*catalog*"))
+            assert not (self.stage_in.folder / "catalog").exists()
         return run
 
     def _snapshot(self) -> dict[str, bytes | str]:
-        """All that is there, without the catalog and what it is made in."""
+        """Return all files and folders, except for the catalog and the staging folder."""
         found: dict[str, bytes | str] = {}
         for path in self.root.rglob("*"):
             name = path.relative_to(self.root).as_posix()
-            if name == "work/catalog" or name.startswith("work/catalog/"):
+            if name.split("/")[:2] in (["work", "catalog"], ["work", ".catalog.staging"]):
                 continue
             mode = f"{path.lstat().st_mode:o}"
             found[name] = path.read_bytes() if path.is_file() and not path.is_symlink() else mode
@@ -104,14 +103,14 @@ class World:
 
 
 def assert_lines(run: Run) -> None:
-    """A log of lines that a terminal may be shown, the last of which tells a failure's reason."""
+    """Check that each line can be printed, and that the last one gives the reason of a failure."""
     lines = run.log.splitlines()
     levels = []
     for line in lines:
         match = re.fullmatch(r"\d{4}-\d\d-\d\dT\S+ (INFO|WARNING|ERROR|SUCCESS) +\S.*", line)
         assert match, run.log[:5000]
         assert line.isprintable()
-        assert len(line) <= LINE
+        assert len(line) <= MAX_LINE_LENGTH
         levels.append(match[1])
     assert levels.count("ERROR") == (run.code != 0)
     assert levels[-1] == ("ERROR" if run.code else "SUCCESS")
@@ -131,28 +130,29 @@ def world(stage_in: StageIn, tmp_path: Path) -> World:
 
 @pytest.fixture
 def copied(new: Path, platform: Sandbox, tmp_path: Path) -> Path:
-    """A SAFE folder that the platform serves and that may be edited."""
+    """A SAFE folder that the sandbox serves and that tests may edit."""
     safe = shutil.copytree(new, tmp_path / "served" / new.name)
     platform.add_product(safe)
     return safe
 
 
-def uuid_of(platform: Sandbox, safe: Path) -> str:
-    return next(held.uuid for held in platform.products if held.name == safe.name)
+def get_uuid(platform: Sandbox, safe: Path) -> str:
+    return next(product.uuid for product in platform.products if product.name == safe.name)
 
 
-def test_an_ordinary_run_is_none_the_worse(world: World, platform: Sandbox, new: Path) -> None:
-    """The bounds and the watch let through what is to come through."""
+def test_ordinary_run_succeeds_within_the_limits(
+    world: World, platform: Sandbox, new: Path
+) -> None:
     run = world(platform.item_url(new.name))
     assert run.code == 0, run.log
     assert (world.stage_in.folder / "catalog/catalog.json").is_file()
 
 
-# -- archives
+# -- Archives
 
 
 def pack(safe: Path, *members: tuple[str | zipfile.ZipInfo, bytes], skip: str = "") -> bytes:
-    """A whole product, and some members more."""
+    """Return the zip of a product with additional members."""
     with io.BytesIO() as file:
         with zipfile.ZipFile(file, "w") as archive:
             for path in sorted(safe.rglob("*")):
@@ -169,16 +169,16 @@ def member(name: str, mode: int = 0, method: int = zipfile.ZIP_STORED) -> zipfil
     return info
 
 
-def patched(content: bytes, offset: int, layout: str, *values: int, local: bool = False) -> bytes:
-    """Other numbers in the last header of the central directory, or the last before the bytes."""
+def patch(content: bytes, offset: int, layout: str, *values: int, local: bool = False) -> bytes:
+    """Change numbers in the last header of the central directory, or in the last local header."""
     changed = bytearray(content)
     header = changed.rindex(b"PK\3\4" if local else b"PK\1\2")
     struct.pack_into(layout, changed, header + offset, *values)
     return bytes(changed)
 
 
-def with_extra(content: bytes, extra: bytes) -> bytes:
-    """An extra field for the last member, in the central directory alone."""
+def add_extra_field(content: bytes, extra: bytes) -> bytes:
+    """Add an extra field to the last member, in the central directory only."""
     end = content.rindex(b"PK\5\6")
     start = content.rindex(b"PK\1\2")
     (size,) = struct.unpack_from("<I", content, end + 12)
@@ -189,17 +189,20 @@ def with_extra(content: bytes, extra: bytes) -> bytes:
     return bytes(changed)
 
 
-def lying(safe: Path, size: int = 1, offset: int | None = None) -> bytes:
-    """A stranger whose size and place are in an extra field (APPNOTE 4.5.3)."""
+def pack_with_false_numbers(safe: Path, size: int = 1, offset: int | None = None) -> bytes:
+    """Return a zip with an unlisted member whose size and offset are in an extra field.
+
+    APPNOTE.TXT, section 4.5.3.
+    """
     content = pack(safe, (f"{safe.name}/HTML/x.txt", b"x"))
     place = content.rindex(b"PK\3\4") if offset is None else offset
-    content = patched(content, 24, "<I", 0xFFFFFFFF)
-    content = patched(content, 42, "<I", 0xFFFFFFFF)
-    return with_extra(content, struct.pack("<HHQQ", 1, 16, size, place))
+    content = patch(content, 24, "<I", 0xFFFFFFFF)
+    content = patch(content, 42, "<I", 0xFFFFFFFF)
+    return add_extra_field(content, struct.pack("<HHQQ", 1, 16, size, place))
 
 
-def spoilt(safe: Path, method: int) -> bytes:
-    """A stranger, whom no digest vouches for, with a byte changed."""
+def pack_damaged(safe: Path, method: int) -> bytes:
+    """Return a zip with a damaged member that is not in the manifest, so that it has no digest."""
     info = member(f"{safe.name}/HTML/x.txt", method=method)
     content = bytearray(pack(safe, (info, bytes(range(256)) * 8)))
     place = content.rindex(b"PK\3\4") + 30 + len(info.filename)
@@ -207,8 +210,8 @@ def spoilt(safe: Path, method: int) -> bytes:
     return bytes(content)
 
 
-def crowded(safe: Path, number: int) -> bytes:
-    """More members than a product has files by far."""
+def pack_many(safe: Path, number: int) -> bytes:
+    """Return a zip with far more members than a product has files."""
     content = pack(safe)
     end = content.rindex(b"PK\5\6")
     name = f"{safe.name}/x".encode()
@@ -222,8 +225,8 @@ def crowded(safe: Path, number: int) -> bytes:
     )
 
 
-def on_disks(safe: Path) -> bytes:
-    """One that says that it is the last of several disks (APPNOTE 4.3.15)."""
+def pack_split(safe: Path) -> bytes:
+    """Return a zip that claims to be the last of several disks (APPNOTE.TXT, section 4.3.15)."""
     content = pack(safe)
     end = content.rindex(b"PK\5\6")
     return content[:end] + struct.pack("<4sIQI", b"PK\6\7", 1, end, 7) + content[end:]
@@ -239,7 +242,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
         lambda safe: pack(
             safe, (member(f"{safe.name}/HTML/x", stat.S_IFLNK | 0o777), b"../../../../precious")
         ),
-        "expected a plain file",
+        "plain file",
     ),
     "twice": (lambda safe: pack(safe, (f"{safe.name}/{PRODUCT}", b"evil")), "once"),
     "look-alike": (
@@ -247,7 +250,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
         "distinct paths",
     ),
     "overlap": (
-        lambda safe: patched(pack(safe, (f"{safe.name}/HTML/x", b"evil")), 42, "<I", 0),
+        lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x", b"evil")), 42, "<I", 0),
         "one after another",
     ),
     "nul": (
@@ -257,13 +260,13 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "long name": (lambda safe: pack(safe, (f"{safe.name}/{'x' * 300}", b"")), "plain relative"),
     "deep": (lambda safe: pack(safe, (f"{safe.name}{'/x' * 9000}", b"")), "plain relative path"),
     "encrypted": (
-        lambda safe: patched(pack(safe, (f"{safe.name}/HTML/x", b"x")), 8, "<H", 1),
+        lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x", b"x")), 8, "<H", 1),
         "encrypted",
     ),
-    "wrong CRC": (lambda safe: spoilt(safe, zipfile.ZIP_STORED), "x.txt whole in the zip"),
-    "no deflate": (lambda safe: spoilt(safe, zipfile.ZIP_DEFLATED), "x.txt whole in the zip"),
+    "wrong CRC": (lambda safe: pack_damaged(safe, zipfile.ZIP_STORED), "x.txt"),
+    "no deflate": (lambda safe: pack_damaged(safe, zipfile.ZIP_DEFLATED), "x.txt"),
     "another name before the bytes": (
-        lambda safe: patched(
+        lambda safe: patch(
             pack(safe, (f"{safe.name}/HTML/x", b"x")), 30, "<4s", b"S3B_", local=True
         ),
         "differ",
@@ -274,53 +277,47 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
             (member(f"{safe.name}/{PRODUCT}", method=zipfile.ZIP_DEFLATED), bytes(100_000_000)),
             skip=PRODUCT,
         ),
-        f"of {PRODUCT}, found more",
+        f"of {PRODUCT}",
     ),
-    "size beyond all": (lambda safe: lying(safe, size=2**63), "at most 10000000000 bytes"),
-    "place beyond all": (lambda safe: lying(safe, offset=2**64 - 1), "x.txt whole in the zip"),
-    "many members": (lambda safe: crowded(safe, 15_000), "at most 10000 members"),
-    "very many members": (lambda safe: crowded(safe, 200_000), "one piece of it"),
-    "several disks": (on_disks, "expected a zip"),
+    "size of 2**63": (
+        lambda safe: pack_with_false_numbers(safe, size=2**63),
+        "at most 10000000000 bytes",
+    ),
+    "offset of 2**64 - 1": (
+        lambda safe: pack_with_false_numbers(safe, offset=2**64 - 1),
+        "x.txt",
+    ),
+    "many members": (lambda safe: pack_many(safe, 15_000), "at most 10000 members"),
+    "very many members": (lambda safe: pack_many(safe, 200_000), "a zip of"),
+    "several disks": (pack_split, "a zip of"),
 }
 
 
-def quick(attacks: dict[str, Any], *slow: str) -> list[Any]:
-    """The attacks as parameters, some of them marked as slow."""
+def list_attacks(attacks: dict[str, Any], *fast: str) -> list[Any]:
+    """Return the attacks as parameters, all of them slow except for a few."""
     return [
-        pytest.param(what, marks=[pytest.mark.slow] if what in slow else []) for what in attacks
+        pytest.param(what, marks=[] if what in fast else [pytest.mark.slow]) for what in attacks
     ]
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     "what",
-    quick(
-        ARCHIVES,
-        *(
-            "absolute",
-            "deep",
-            "long name",
-            "look-alike",
-            "encrypted",
-            "wrong CRC",
-            "very many members",
-            "bomb",
-        ),
-    ),
+    list_attacks(ARCHIVES, "parent", "link", "overlap", "size of 2**63", "many members"),
 )
-def test_archive(world: World, platform: Sandbox, new: Path, what: str) -> None:
+def test_hostile_archive_is_refused(world: World, platform: Sandbox, new: Path, what: str) -> None:
     make, complaint = ARCHIVES[what]
-    platform.pages[f"/odata/v1/Products({uuid_of(platform, new)})/$value"] = make(new)
+    platform.pages[f"/odata/v1/Products({get_uuid(platform, new)})/$value"] = make(new)
     run = world(platform.item_url(new.name), "--transport", "zip")
     assert run.code == 65, run.log
     assert complaint in run.reason
 
 
 @pytest.mark.parametrize("announced", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_an_archive_without_end(
+def test_endless_archive_is_refused(
     world: World, platform: Sandbox, new: Path, announced: bool
 ) -> None:
-    """It is refused as soon as it is longer than any product; a file of the test's bound fails."""
+    """Without Content-Length, the test's limit of the file size ends the download."""
     headers = {"Content-Length": str(10**11)} if announced else {}
     platform.faults.add(
         Fault(on="download", body=b"PK\3\4" + bytes(40_000_000), headers=headers, framing="close")
@@ -331,90 +328,94 @@ def test_an_archive_without_end(
         assert "at most 10000000000 bytes" in run.reason
     else:
         assert run.code == 73, run.log
-        assert "can't write" in run.reason
+        assert "ulimit -f" in run.reason
 
 
-# -- items
+# -- Items
 
 
-def changed(item: Item, **fields: Any) -> bytes:
+def change(item: Item, **fields: Any) -> bytes:
     return json.dumps({**item, **fields}).encode()
 
 
-def at(item: Item, href: str) -> bytes:
-    """An item whose product is elsewhere."""
-    return changed(item, assets={"Product": {"href": href}})
+def move(item: Item, href: str) -> bytes:
+    """Return an item whose product has another URL."""
+    return change(item, assets={"Product": {"href": href}})
 
 
-def stuffed(item: Item, text: str) -> bytes:
-    """An item with something in JSON among its properties."""
+def stuff(item: Item, text: str) -> bytes:
+    """Return an item with a piece of JSON among its properties."""
     properties = {**item["properties"], "stuff": "@@"}
     return json.dumps({**item, "properties": properties}).replace('"@@"', text).encode()
 
 
 ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
-    "id that leads out": (
-        lambda item, _: changed(item, id=f"../../precious/{item['id']}"),
-        "expected an item of a Sentinel-2",
+    "id with a path": (
+        lambda item, _: change(item, id=f"../../precious/{item['id']}"),
+        "item of a Sentinel-2",
     ),
-    "id of half a character": (
-        lambda item, _: changed(item, id="\ud800"),
-        "expected an item of a Sentinel-2",
+    "id with a surrogate": (
+        lambda item, _: change(item, id="\ud800"),
+        "item of a Sentinel-2",
     ),
-    "key of half a character": (
-        lambda item, _: changed(item, assets={"\ud800\x1b[2J": {"href": "x"}}),
-        "expected an asset 'Product'",
+    "key with a surrogate": (
+        lambda item, _: change(item, assets={"\ud800\x1b[2J": {"href": "x"}}),
+        "asset 'Product'",
     ),
     "host behind a back-slash": (
-        lambda item, at_: at(
+        lambda item, sandbox: move(
             item,
-            item["assets"]["Product"]["href"].replace("http://", f"{at_.stranger}\\@"),
+            item["assets"]["Product"]["href"].replace("http://", f"{sandbox.stranger}\\@"),
         ),
         "at a trusted host",
     ),
     "host behind a user": (
-        lambda item, at_: at(
+        lambda item, sandbox: move(
             item,
             item["assets"]["Product"]["href"].replace(
-                at_.download, f"{at_.download}@{at_.stranger.removeprefix('http://')}"
+                sandbox.download, f"{sandbox.download}@{sandbox.stranger.removeprefix('http://')}"
             ),
         ),
-        "expected a plain http(s) URL",
+        "user information",
     ),
     "IPv6": (
-        lambda item, at_: at(
+        lambda item, sandbox: move(
             item, item["assets"]["Product"]["href"].replace("127.0.0.1", "[::ffff:127.0.0.1]")
         ),
         "at a trusted host",
     ),
-    "host without end": (
-        lambda item, _: at(item, f"https://{'zipper.' * 100_000}example/"),
+    "endless host": (
+        lambda item, _: move(item, f"https://{'zipper.' * 100_000}example/"),
         "at a trusted host",
     ),
-    "number without end": (lambda item, _: stuffed(item, "9" * 100_000), "STAC item in JSON"),
-    "depth": (lambda item, _: stuffed(item, "[" * 100_000 + "]" * 100_000), "STAC item in JSON"),
-    "size": (lambda item, _: stuffed(item, f"[{'[],' * 10_000_000}0]"), "found more"),
-    "assets without end": (
-        lambda item, _: changed(item, assets={str(i): {"href": ""} for i in range(50_000)}),
-        "expected an asset 'Product'",
+    "endless number": (lambda item, _: stuff(item, "9" * 100_000), "STAC item in JSON"),
+    "depth": (lambda item, _: stuff(item, "[" * 100_000 + "]" * 100_000), "STAC item in JSON"),
+    "size": (lambda item, _: stuff(item, f"[{'[],' * 10_000_000}0]"), "found more"),
+    "very many assets": (
+        lambda item, _: change(item, assets={str(i): {"href": ""} for i in range(50_000)}),
+        "asset 'Product'",
     ),
-    "a warning in its own words": (
-        lambda item, _: changed(
+    "id with a line break": (
+        lambda item, _: change(
             item,
             id="x\n2000-01-01T00:00:00 SUCCESS \x1b[2J",
             properties={**item["properties"], "deprecated": True},
             stac_extensions=["https://stac-extensions.github.io/version/v1.2.0/schema.json"],
         ),
-        "expected an item of a Sentinel-2",
+        "item of a Sentinel-2",
     ),
 }
 
 
 @pytest.mark.parametrize(
-    "what", quick(ITEMS, "IPv6", "host behind a user", "assets without end", "size")
+    "what",
+    list_attacks(
+        ITEMS, "id with a path", "host behind a back-slash", "depth", "id with a line break"
+    ),
 )
-def test_item(world: World, platform: Sandbox, new: Path, what: str) -> None:
-    """Whichever the item, the platform is not asked for a product."""
+def test_hostile_item_is_refused_before_any_download(
+    world: World, platform: Sandbox, new: Path, what: str
+) -> None:
     make, complaint = ITEMS[what]
     platform.pages["/item.json"] = make(platform.item(new.name), platform)
     run = world(f"{platform.stac}/item.json", PYTHONWARNINGS="default")
@@ -423,8 +424,9 @@ def test_item(world: World, platform: Sandbox, new: Path, what: str) -> None:
     assert not platform.log.of("download")
 
 
-def test_links_and_assets_of_an_item(world: World, platform: Sandbox, new: Path) -> None:
-    """What it links to is not asked; of what it says, nothing comes into the staged item."""
+def test_links_and_texts_of_the_item_are_not_used(
+    world: World, platform: Sandbox, new: Path
+) -> None:
     item = platform.item(new.name)
     evil = f"{platform.stranger}/evil?token=evil"
     rels = ["root", "parent", "collection", "derived_from", "via", "license", "preview", "x"]
@@ -448,7 +450,7 @@ def test_links_and_assets_of_an_item(world: World, platform: Sandbox, new: Path)
 
 
 def insert(safe: Path, name: str, before: str, text: str) -> None:
-    """Put something in front of the first place where a text is, and let the manifest vouch."""
+    """Insert a text before another one in a file, and update the manifest."""
     edit(safe, name, before, f"{text}{before}")
 
 
@@ -457,10 +459,10 @@ def nest(depth: int) -> str:
 
 
 XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
-    "DOCTYPE elsewhere": (
-        lambda safe, at_: insert(
+    "external DOCTYPE": (
+        lambda safe, sandbox: insert(
             *(safe, PRODUCT, "<n1:Level-1C_User_Product"),
-            f'<!DOCTYPE x SYSTEM "{at_.stranger}/x.dtd">',
+            f'<!DOCTYPE x SYSTEM "{sandbox.stranger}/x.dtd">',
         ),
         f"{PRODUCT} without a DOCTYPE",
     ),
@@ -483,26 +485,29 @@ XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
         lambda safe, _: edit(safe, PRODUCT, "='UTF-8'", "='UTF-16'"),
         f"XML in {PRODUCT}",
     ),
-    "a comment without end": (
+    "endless comment": (
         lambda safe, _: insert(
             safe, "INSPIRE.xml", "<gmd:MD_Metadata", f"<!--{'x' * 10_000_000}-->"
         ),
         "XML in INSPIRE.xml",
     ),
-    "another driver": (lambda safe, at_: pretend(safe, at_), "B03.jp2 to be a JPEG 2000"),
-    "blocks without end": (
-        lambda safe, _: resize(safe, "T*_B03.jp2", 10_000, 40, 1),
-        "_B03.jp2 to be a JPEG 2000 image that can be read: it says that it has 10000 x 10000",
+    "image of another format": (
+        lambda safe, sandbox: disguise(safe, sandbox),
+        "no JP2 signature",
     ),
-    "components without end": (
+    "very many blocks": (
+        lambda safe, _: resize(safe, "T*_B03.jp2", 10_000, 40, 1),
+        "10000 x 10000",
+    ),
+    "very many components": (
         lambda safe, _: resize(safe, "T*_TCI.jp2", 255, 1, 100),
-        "_TCI.jp2 to be a JPEG 2000 image that can be read: it says that it has 255 x 255",
+        "255 x 255",
     ),
 }
 
 
-def pretend(safe: Path, platform: Sandbox) -> None:
-    """A band that is a list of other images: here of one of a stranger's, and of this machine's."""
+def disguise(safe: Path, platform: Sandbox) -> None:
+    """Replace a band by a GDAL virtual dataset, which refers to an image on another server."""
     source = f"/vsicurl/{platform.stranger}/x.jp2"
     (safe / find(safe, "T*_B03.jp2")).write_text(
         '<VRTDataset rasterXSize="192" rasterYSize="192"><VRTRasterBand dataType="UInt16" band="1">'
@@ -513,7 +518,7 @@ def pretend(safe: Path, platform: Sandbox) -> None:
 
 
 def resize(safe: Path, name: str, side: int, block: int, components: int) -> None:
-    """Let an image say that it is larger, in its header and its codestream's (ISO 15444-1, A.5)."""
+    """Change the size that the headers of an image claim (ISO/IEC 15444-1, section A.5)."""
     path = safe / find(safe, name)
     content = bytearray(path.read_bytes())
     start = content.index(b"\xff\x4f\xff\x51") + 4
@@ -533,10 +538,11 @@ def resize(safe: Path, name: str, side: int, block: int, components: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "what", quick(XML, "size", "a comment without end", "components without end")
+    "what", list_attacks(XML, "external DOCTYPE", "image of another format", "very many blocks")
 )
-def test_files_of_the_product(world: World, platform: Sandbox, copied: Path, what: str) -> None:
-    """The manifest vouches for each; what reads them is not to believe them for that."""
+def test_hostile_file_is_refused_although_its_digest_is_right(
+    world: World, platform: Sandbox, copied: Path, what: str
+) -> None:
     make, complaint = XML[what]
     url = platform.override_item(copied.name, "new", platform.item(copied.name))
     make(copied, platform)
@@ -545,14 +551,15 @@ def test_files_of_the_product(world: World, platform: Sandbox, copied: Path, wha
     assert complaint in run.reason
 
 
-def test_an_image_whose_place_is_elsewhere(world: World, platform: Sandbox, copied: Path) -> None:
-    """A coordinate system that is a URL is not asked for."""
+def test_coordinate_system_with_a_url_is_not_fetched(
+    world: World, platform: Sandbox, copied: Path
+) -> None:
     path = copied / find(copied, "T*_B03.jp2")
     content = path.read_bytes()
     system = b"urn:ogc:def:crs:EPSG::32632"
     assert system in content
     url = f"{platform.stranger}/".encode().ljust(len(system), b"x")
-    # Without the other box that says where the image is (GeoJP2), which GDAL prefers.
+    # GDAL prefers the other box with the location (GeoJP2), which must therefore not be found.
     content = content.replace(system, url).replace(bytes.fromhex("b14bf8bd083d4b43"), bytes(8))
     path.write_bytes(content)
     reseal(copied)
@@ -560,10 +567,10 @@ def test_an_image_whose_place_is_elsewhere(world: World, platform: Sandbox, copi
     assert run.code == 0, run.log
 
 
-# -- manifests and listings
+# -- Manifests and listings
 
 
-def listed(*entries: tuple[str, int]) -> str:
+def list_entries(*entries: tuple[str, int]) -> str:
     digest = hashlib.md5(b"").hexdigest()
     return "".join(
         f'<dataObject><byteStream size="{size}"><fileLocation href="{href}"/>'
@@ -575,15 +582,15 @@ def listed(*entries: tuple[str, int]) -> str:
 END = "</dataObjectSection>"
 MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     "parent": (
-        lambda text: text.replace(END, listed(("./../../../precious/thesis.tex", 0)) + END),
+        lambda text: text.replace(END, list_entries(("./../../../precious/thesis.tex", 0)) + END),
         "plain relative path",
     ),
     "absolute": (
-        lambda text: text.replace(END, listed(("/tmp/evil", 0)) + END),
+        lambda text: text.replace(END, list_entries(("/tmp/evil", 0)) + END),
         "plain relative path",
     ),
     "deep": (
-        lambda text: text.replace(END, listed((f".{'/x' * 200_000}", 0)) + END),
+        lambda text: text.replace(END, list_entries((f".{'/x' * 200_000}", 0)) + END),
         "plain relative path",
     ),
     "sizes too small": (
@@ -594,7 +601,7 @@ MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: re.sub(r'size="(\d+)"', r'size="\g<1>0"', text),
         "bytes of",
     ),
-    "sizes beyond all": (
+    "huge sizes": (
         lambda text: re.sub(r'size="(\d+)"', 'size="999999999"', text),
         "at most 10000000000 bytes",
     ),
@@ -604,19 +611,17 @@ MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "very many entries": (
         lambda text: text.replace(END, "<dataObject/>" * 100_000 + END),
-        "expected 1 to 10000 files",
+        "10000 files",
     ),
     "none": (lambda text: re.sub("<dataObject .*</dataObject>", "", text, flags=re.S), "found 0"),
     "DOCTYPE": (lambda text: text.replace("?>", '?><!DOCTYPE x SYSTEM "x">', 1), "a DOCTYPE"),
 }
 
 
-@pytest.mark.parametrize(
-    "what", quick(MANIFESTS, "a million entries", "very many entries", "absolute", "DOCTYPE")
-)
-def test_manifest(world: World, platform: Sandbox, new: Path, what: str) -> None:
+@pytest.mark.parametrize("what", list_attacks(MANIFESTS, "parent", "sizes too small", "huge sizes"))
+def test_hostile_manifest_is_refused(world: World, platform: Sandbox, new: Path, what: str) -> None:
     make, complaint = MANIFESTS[what]
-    path = f"{node_path(uuid_of(platform, new), new.name, MANIFEST)}/$value"
+    path = f"{node_path(get_uuid(platform, new), new.name, MANIFEST)}/$value"
     text = (new / MANIFEST).read_text()
     platform.pages[path] = make(text).encode()
     assert platform.pages[path] != text.encode()
@@ -625,7 +630,7 @@ def test_manifest(world: World, platform: Sandbox, new: Path, what: str) -> None
     assert complaint in run.reason
 
 
-def nodes(*found: tuple[str, int, int]) -> bytes:
+def make_listing(*found: tuple[str, int, int]) -> bytes:
     return json.dumps(
         {
             "result": [
@@ -637,43 +642,48 @@ def nodes(*found: tuple[str, int, int]) -> bytes:
 
 
 LISTINGS: dict[str, tuple[bytes, str]] = {
-    "sizes that can't be written": (
-        nodes(*((f"{number}.txt", 10**4299 * 9, 0) for number in range(2))),
+    "sizes of 4300 digits": (
+        make_listing(*((f"{number}.txt", 10**4299 * 9, 0) for number in range(2))),
         "at most 10000000000 bytes",
     ),
-    "very many": (nodes(*((f"{number}.txt", 0, 0) for number in range(11_000))), "more than 10000"),
-    "size": (b'{"result": [' + b"[]," * 10_000_000 + b"0]}", "expected at most"),
-    "look-alikes": (nodes(("a.txt", 1, 0), ("A.txt", 1, 0)), "distinct paths"),
+    "very many": (
+        make_listing(*((f"{number}.txt", 0, 0) for number in range(11_000))),
+        "more than 10000",
+    ),
+    "size": (b'{"result": [' + b"[]," * 10_000_000 + b"0]}", "at most"),
+    "look-alikes": (make_listing(("a.txt", 1, 0), ("A.txt", 1, 0)), "distinct paths"),
 }
 
 
-@pytest.mark.parametrize("what", quick(LISTINGS, "very many", "size"))
-def test_listing(world: World, platform: Sandbox, new: Path, what: str) -> None:
+@pytest.mark.parametrize("what", list_attacks(LISTINGS, "sizes of 4300 digits"))
+def test_hostile_listing_is_refused(world: World, platform: Sandbox, new: Path, what: str) -> None:
     content, complaint = LISTINGS[what]
-    platform.pages[f"{node_path(uuid_of(platform, new), new.name, 'HTML')}/Nodes"] = content
+    platform.pages[f"{node_path(get_uuid(platform, new), new.name, 'HTML')}/Nodes"] = content
     run = world(platform.item_url(new.name))
     assert run.code == 65, run.log
     assert complaint in run.reason
 
 
-# -- tokens
+# -- Tokens
 
 
 @pytest.mark.parametrize("end", ["\r\nX-Evil: 1", "\u2028evil", "\udcff"])
-def test_a_token_with_more_in_it(world: World, platform: Sandbox, new: Path, end: str) -> None:
+def test_token_with_other_characters_is_refused(
+    world: World, platform: Sandbox, new: Path, end: str
+) -> None:
     run = world(platform.item_url(new.name), CDSE_ACCESS_TOKEN=f"{platform.mint()}{end}")
     assert run.code == 77, run.log
-    assert "CDSE_ACCESS_TOKEN: expected printable ASCII" in run.reason
+    assert "CDSE_ACCESS_TOKEN" in run.reason
     assert "evil" not in run.log.lower()
     assert len(platform.log) == 0
 
 
-# -- answers, from whoever serves an item
+# -- Answers of any server that an item's URL may name
 
 
 @contextmanager
 def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
-    """A server of few words; yields the URL of an item there."""
+    """Run a server with a handler; yields the URL of an item there."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -686,28 +696,20 @@ def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def answering(content: bytes) -> Iterator[str]:
-    """A server that reads a request and answers these bytes, whatever was asked."""
+    """Run a server that answers every request with the same bytes; yields a URL."""
 
     class Answer(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             while self.rfile.readline() not in {b"\r\n", b""}:
                 pass
-            with suppress(ConnectionError):  # they have heard enough
+            with suppress(ConnectionError):  # the client closes the connection
                 self.wfile.write(content)
 
     with serving(Answer) as url:
         yield url
 
 
-class NoToken:
-    def access_token(self) -> str:
-        raise AssertionError("nobody is to be shown a token")
-
-    def refused(self, token: str) -> None:
-        raise AssertionError("nobody has been shown a token")
-
-
-def head(status: str = "200 OK", **headers: str) -> bytes:
+def make_head(status: str = "200 OK", **headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
@@ -716,28 +718,33 @@ def head(status: str = "200 OK", **headers: str) -> bytes:
 ANSWERS = {
     "nothing": b"",
     "no HTTP": b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
-    "status beyond all": head("99999 Very OK"),
+    "status of five digits": make_head("99999 Very OK"),
     "status in another script": "HTTP/1.1 ٢٠٠ OK\r\n\r\n".encode(),
-    "header without end": head(X=f"{'x' * 100_000}"),
-    "headers without end": head(**{f"X{number}": "x" for number in range(200)}),
-    "length beyond all": head(Content_Length="9" * 30) + b"{}",
-    "length of too many digits": head(Content_Length="9" * 5000) + b"{}",
-    "length below 0": head(Content_Length="-1") + b"{}",
-    "two lengths": head(Content_Length="1, 2") + b"{}",
-    "chunk of no size": head(Transfer_Encoding="chunked") + b"zz\r\n{}\r\n",
-    "chunk below 0": head(Transfer_Encoding="chunked") + b"-5\r\n{}\r\n",
-    "chunk beyond all": head(Transfer_Encoding="chunked") + b"f" * 5000 + b"\r\n{}\r\n",
-    "no gzip": head(Content_Encoding="gzip") + b"{}",
-    "gzip in gzip in gzip": head(Content_Encoding=", ".join(["gzip"] * 50)) + b"{}",
-    "wait for ever": head("503 Busy", Retry_After="9" * 400),
-    "wait until never": head("429 Busy", Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999"),
-    "wait until a year beyond all": head(
+    "endless header": make_head(X=f"{'x' * 100_000}"),
+    "very many headers": make_head(**{f"X{number}": "x" for number in range(200)}),
+    "length of 30 digits": make_head(Content_Length="9" * 30) + b"{}",
+    "length of 5000 digits": make_head(Content_Length="9" * 5000) + b"{}",
+    "length below 0": make_head(Content_Length="-1") + b"{}",
+    "two lengths": make_head(Content_Length="1, 2") + b"{}",
+    "chunk without a size": make_head(Transfer_Encoding="chunked") + b"zz\r\n{}\r\n",
+    "chunk below 0": make_head(Transfer_Encoding="chunked") + b"-5\r\n{}\r\n",
+    "endless chunk size": make_head(Transfer_Encoding="chunked") + b"f" * 5000 + b"\r\n{}\r\n",
+    "not gzip": make_head(Content_Encoding="gzip") + b"{}",
+    "gzip in gzip in gzip": make_head(Content_Encoding=", ".join(["gzip"] * 50)) + b"{}",
+    "endless wait": make_head("503 Busy", Retry_After="9" * 400),
+    "wait with an impossible time zone": make_head(
+        "429 Busy", Retry_After="Mon, 01 Jan 2024 00:00:00 +99999999"
+    ),
+    "wait until an impossible year": make_head(
         "503 Busy", Retry_After="Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
     ),
-    "error of numbers": head("400 Bad") + b'{"code": ' + b"9" * 4090 + b', "message": 1}',
-    "error of depth": head("400 Bad") + b"[" * 5000,
+    "error with a long number": make_head("400 Bad")
+    + b'{"code": '
+    + b"9" * 4090
+    + b', "message": 1}',
+    "deeply nested error": make_head("400 Bad") + b"[" * 5000,
     **{
-        f"redirect to {location[:24]!r}": head("302 Found", Location=location)
+        f"redirect to {location[:24]!r}": make_head("302 Found", Location=location)
         for location in (
             *("", " ", "//", "///x", "http:", "http://", "http://[", "http://[::1", "http://[x]/"),
             *("file:///etc/passwd", "ftp://127.0.0.1/", "javascript:x", "data:,{}", "gopher://x"),
@@ -763,23 +770,22 @@ ANSWERS = {
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("what", ANSWERS)
-def test_answer(what: str) -> None:
-    """It ends in a line, and not in a bug; nor in an item."""
-    client = Client(Trust(), NoToken(), Pacing(1), stall_timeout=5)
+def test_hostile_answer_ends_in_an_error_of_one_line(what: str) -> None:
+    client = make_client()
     with answering(ANSWERS[what]) as url, pytest.raises(StageInError) as caught:
         fetch_item(url, client)
     text = str(caught.value)
-    assert 0 < len(text) <= LINE
+    assert 0 < len(text) <= MAX_LINE_LENGTH
     assert "\n" not in text
     assert "secret" not in text
     del client, caught
-    gc.collect()  # connections are kept for as long as the process lives: here they are not
+    gc.collect()  # closes the connections, which a process otherwise keeps
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_redirect_with_a_body_without_end() -> None:
-    """Nobody reads it: the server can't get rid of more than what the system holds for it."""
+def test_endless_body_of_a_redirect_is_not_read() -> None:
+    """The server can send no more than the buffers of the operating system hold."""
     sent = 0
 
     class Endless(socketserver.StreamRequestHandler):
@@ -787,13 +793,15 @@ def test_a_redirect_with_a_body_without_end() -> None:
             nonlocal sent
             while self.rfile.readline() not in {b"\r\n", b""}:
                 pass
-            self.wfile.write(head("302 Found", Location="/item.json", Content_Length=str(10**12)))
+            self.wfile.write(
+                make_head("302 Found", Location="/item.json", Content_Length=str(10**12))
+            )
             with suppress(ConnectionError):
                 while sent < 200_000_000:
                     self.wfile.write(bytes(1_000_000))
                     sent += 1_000_000
 
-    client = Client(Trust(), NoToken(), Pacing(1), stall_timeout=20)
+    client = make_client(stall_timeout=20)
     with serving(Endless) as url, pytest.raises(StageInError, match="redirects"):
         fetch_item(url, client)
     assert sent < 200_000_000

@@ -1,10 +1,9 @@
-"""What follows a stage-in: workflows that embed it, and the land cover of tiles."""
+"""Workflows that embed stage-in.cwl, and the land cover that classify finds in what it stages."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy as np
 import pystac
@@ -13,16 +12,16 @@ import rasterio
 from pystac.extensions.classification import ClassificationExtension
 
 import classify
-from sandbox.field import Field, LandCover
+from sandbox.field import LandCover
 from sandbox.product import NEW, make_product
 from sandbox.recipe import Recipe
 from sandbox.server import Sandbox
 from tests.conftest import ROOT
-from tests.test_cwl import cwltool
+from tests.cwl_runs import PRESERVE_TRUST, CompletedProcess, cwltool
+from tests.landcover import TILE, assert_covers, read_covers
 
 WORKFLOWS = ROOT / "workflows"
-TILE = 640.0  # metres
-# Of all resolutions; uncommon scale and offsets; the lower right beyond the edge of the swath.
+# An uncommon scale, uncommon offsets, and no data in the lower right, beyond the edge of the swath.
 UNCOMMON = replace(
     NEW,
     quantification=8000,
@@ -34,65 +33,39 @@ UNCOMMON = replace(
 
 def run(
     platform: Sandbox, folder: Path, workflow: str, item: str, **inputs: object
-) -> CompletedProcess[str]:
-    """Run a workflow of ours without a container."""
+) -> CompletedProcess:
+    """Run one of the workflows without a container."""
     params = folder / "params.yml"
     params.write_text(json.dumps({"item": item, "access_token": platform.mint(), **inputs}))
     return cwltool(
-        *("--no-container", "--preserve-environment", "CDSE_TRUSTED_HOSTS"),
-        *("--outdir", folder / "out", WORKFLOWS / workflow, params),
+        *("--no-container", *PRESERVE_TRUST, "--outdir", folder / "out"),
+        *(WORKFLOWS / workflow, params),
         cwd=folder,
         **platform.environment,
     )
-
-
-def read_covers(catalog: Path) -> tuple[np.ndarray, rasterio.Affine]:
-    """The classes of tiles, and where they are."""
-    item = next(pystac.Catalog.from_file(str(catalog / "catalog.json")).get_items())
-    with rasterio.open(item.assets["landcover"].get_absolute_href()) as raster:
-        return raster.read(1), raster.transform
-
-
-def expect_covers(field: Field, shape: tuple[int, int]) -> np.ndarray:
-    """What the field has at the middles of tiles: a patch is three by three of them."""
-    rows, columns = (np.arange(length) + 0.5 for length in shape)
-    return field.land_cover(field.ulx + columns * TILE, field.uly - rows[:, None] * TILE)
-
-
-def assert_covers(found: np.ndarray, recipe: Recipe) -> None:
-    """Each tile has the class of its place; which of those on the swath's edge is open."""
-    expected = expect_covers(recipe.field, found.shape)
-    edge = np.zeros(found.shape, bool)
-    if recipe.nodata:
-        rows, columns = np.indices(found.shape) * TILE
-        ends = recipe.field.swath - 0.2 * rows  # metres to the east, at the tile's upper edge
-        edge = (columns < ends) & (ends - 0.2 * TILE < columns + TILE)
-        assert (expected == LandCover.NODATA).any()
-        assert edge.sum() < found.size / 8
-    assert (np.where(edge, 0, found) == np.where(edge, 0, expected)).all()
-    assert set(np.unique(expected)) >= set(LandCover) - {LandCover.NODATA}
 
 
 @pytest.fixture(params=["large", "uncommon"])
 def product(
     request: pytest.FixtureRequest, large: Path, tmp_path: Path
 ) -> Iterator[tuple[Path, Recipe]]:
-    """A product with all land covers, and how it was made."""
+    """A product with all classes of land cover, and its recipe."""
     if request.param == "large":
         yield large, replace(NEW, pixels=1098)
     else:
         yield make_product(tmp_path, UNCOMMON), UNCOMMON
 
 
-def test_classes_are_those_of_the_field() -> None:
+def test_classes_of_classify_and_sandbox_agree() -> None:
     assert {cover.name: cover.value for cover in classify.LandCover} == {
         cover.name: cover.value for cover in LandCover
     }
     assert len(set(classify.COLOURS.values())) == len(classify.LandCover)
 
 
-def test_tutorial(platform: Sandbox, tmp_path: Path, new: Path) -> None:
-    """A step that was written for the tutorial's stage-in reads what ours leaves."""
+def test_step_of_the_tutorial_reads_the_staged_catalog(
+    platform: Sandbox, tmp_path: Path, new: Path
+) -> None:
     ran = run(platform, tmp_path, "tutorial.cwl", platform.item_url(new.name))
     assert ran.returncode == 0, ran.stderr
     summary = json.loads((tmp_path / "out/bands.json").read_text())
@@ -100,21 +73,21 @@ def test_tutorial(platform: Sandbox, tmp_path: Path, new: Path) -> None:
     shapes = {name: band["shape"] for name, band in summary["bands"].items()}
     assert len(shapes) == 13
     assert [shapes[name] for name in ("B02", "B11", "B10")] == [[192] * 2, [96] * 2, [32] * 2]
-    # The corner of the product is a patch of vegetation.
+    # The product's upper left corner shows vegetation.
     means = {name: band["mean"] for name, band in summary["bands"].items()}
     assert means["B08"] > 2 * means["B04"]
 
 
 @pytest.mark.slow
-def test_tiles(product: tuple[Path, Recipe], tmp_path: Path) -> None:
+def test_each_tile_has_the_class_of_its_place(product: tuple[Path, Recipe], tmp_path: Path) -> None:
     safe, recipe = product
     with Sandbox([safe]) as platform:
         item = platform.item_url(safe.name)
         ran = run(platform, tmp_path, "tile-classification.cwl", item)
-        asked = {entry.path for entry in platform.log.of("download", "*.jp2*")}
+        requested = {entry.path for entry in platform.log.of("download", "*.jp2*")}
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout).keys() == {"classified", "staged"}
-    assert not [path for path in asked if "_B12.jp2" in path], "a band that isn't needed"
+    assert not [path for path in requested if "_B12.jp2" in path], "a band that nothing needs"
 
     covers, transform = read_covers(tmp_path / "out/landcover")
     assert covers.shape == (-(-recipe.pixels // 64),) * 2
@@ -123,7 +96,7 @@ def test_tiles(product: tuple[Path, Recipe], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_item(large: Path, tmp_path: Path) -> None:
+def test_item_describes_the_land_cover(large: Path, tmp_path: Path) -> None:
     with Sandbox([large]) as platform:
         url = platform.item_url(large.name)
         ran = run(platform, tmp_path, "tile-classification.cwl", url)
@@ -160,19 +133,19 @@ def test_item(large: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_band_is_missing(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+def test_missing_band_is_named(platform: Sandbox, tmp_path: Path, new: Path) -> None:
     item = platform.item_url(new.name)
     assets = ["B02", "B03", "B04", "B08", "B11"]
     ran = run(platform, tmp_path, "tile-classification.cwl", item, assets=assets)
     assert ran.returncode == 1
-    assert "found no cirrus: stage them, too" in ran.stderr
+    assert "found no cirrus. Stage the product again with these bands." in ran.stderr
 
 
 @pytest.mark.parametrize(
     ("valid", "mean"), [(64 * 64, 7.0), (32 * 64, 7.0), (31 * 64, None), (0, None)]
 )
-def test_tiles_without_data(valid: int, mean: float | None) -> None:
-    """Half of a tile must be valid for a mean; at the edge, half of what there is."""
+def test_tile_needs_valid_data_in_half_of_its_pixels(valid: int, mean: float | None) -> None:
+    """Of a tile at the raster's edge, half of the pixels that exist must be valid."""
     numbers = np.zeros(64 * 64, np.uint16)
     numbers[:valid] = 7
     (found, beside) = classify._average(

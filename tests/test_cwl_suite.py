@@ -1,4 +1,4 @@
-"""Each CWL file with the jobs that it must do and those that it must refuse: tests/cwl."""
+"""Every CWL file with jobs that must succeed and jobs that it must refuse: tests/cwl."""
 
 import json
 import re
@@ -12,9 +12,8 @@ import yaml
 from sandbox.faults import Fault
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
+from tests.cwl_runs import CWL, PRESERVE_TRUST, cwltool, run_package_program
 from tests.suite import Suite, list_cwl_files, read_tests, write_suite
-from tests.test_cwl import CWL, cwltool
-from tests.test_package import run_program
 from tests.web import serve_schema
 
 REFUSED = [test for test in read_tests() if test.get("should_fail")]
@@ -28,24 +27,23 @@ def suite(
         yield write_suite(tmp_path / "suite", platform, stage_in, (new, old), variables)
 
 
-def embeds(path: Path) -> bool:
-    """Whether a CWL file stages: it is stage-in.cwl, runs it, or runs the same command."""
+def stages(path: Path) -> bool:
+    """Tell whether a CWL file runs the command stage-in, itself or in one of its steps."""
     document = yaml.safe_load(path.read_text())
     steps = document.get("steps", {}).values()
     return document.get("baseCommand") == "stage-in" or any(
-        embeds(path.parent / step["run"]) for step in steps
+        stages(path.parent / step["run"]) for step in steps
     )
 
 
 @pytest.mark.parametrize("path", list_cwl_files(), ids=lambda path: path.name)
-def test_no_cwl_file_is_left_out(path: Path) -> None:
+def test_every_cwl_file_has_valid_and_invalid_jobs(path: Path) -> None:
     tags = {tag for test in read_tests() if test["tool"] == str(path) for tag in test["tags"]}
-    wrong = {"missing-token", "wrong-item"} if embeds(path) else {"wrong-input"}
+    wrong = {"missing-token", "wrong-item"} if stages(path) else {"wrong-input"}
     assert tags == {"valid", *wrong}
 
 
-def test_all_cwl_files_are_known() -> None:
-    """No CWL file is anywhere else, but for those that tests are made of."""
+def test_no_cwl_file_is_outside_of_the_known_folders() -> None:
     folders = {path.parent for path in list_cwl_files()} | {ROOT / "tests/cwl/eoepca"}
     ignored = re.compile(r"/(\.[^/]*|build|demo|dist)/|/stage-in\.app\.cwl$")
     found = [
@@ -56,61 +54,64 @@ def test_all_cwl_files_are_known() -> None:
 
 
 @pytest.mark.slow
-def test_suite(suite: Suite) -> None:
+def test_every_valid_job_succeeds(suite: Suite) -> None:
+    tests = [test for test in suite.tests if not test.get("should_fail")]
+    assert len(tests) > 5
+    suite.file.write_text(json.dumps(tests))
     assert suite("--no-container") == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("stage-in", {"should_fail": True}),
-        ("stage-in-no-token", {"should_fail": False, "output": {"staged": "Any"}}),
-        ("stage-in-bands", {"output": {"staged": {"class": "Directory", "location": "b"}}}),
-        (
-            "secret",
-            {
-                "output": {
-                    "staged": {
-                        "class": "Directory",
-                        "location": "catalog",
-                        "listing": [{"class": "File", "location": "product.zip"}],
-                    }
-                }
-            },
-        ),
-    ],
-    ids=["must fail", "must not fail", "another folder", "a file that isn't there"],
-)
-def test_suite_can_fail(suite: Suite, name: str, change: dict[str, Any]) -> None:
-    (test,) = (test for test in suite.tests if test["id"] == name)
-    suite.file.write_text(json.dumps([test]))
-    assert suite("--no-container") == {}
-    suite.file.write_text(json.dumps([{**test, **change}]))
-    assert suite("--no-container").keys() == {name}
-
-
-@pytest.mark.slow
-def test_manifest_is_compared(suite: Suite) -> None:
-    text = json.dumps(suite.tests[:1])
-    (digest,) = set(re.findall(r"sha1\$([0-9a-f]{40})", text))
-    suite.file.write_text(text.replace(digest, digest[::-1]))
-    assert suite("--no-container").keys() == {"stage-in"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [test["id"] for test in REFUSED])
-def test_status(suite: Suite, name: str) -> None:
-    """What cwltest can't see: the status, and that the job is refused for what is wrong with it."""
+def test_invalid_job_is_refused_for_its_reason(suite: Suite, name: str) -> None:
     suite.assert_refused(name, "--no-container")
+
+
+# Each of these changes makes a test of the suite fail.
+CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "succeeds but should fail": ("stage-in", {"should_fail": True}),
+    "fails but should succeed": (
+        "stage-in-no-token",
+        {"should_fail": False, "output": {"staged": "Any"}},
+    ),
+    "other folder": (
+        "stage-in-bands",
+        {"output": {"staged": {"class": "Directory", "location": "b"}}},
+    ),
+    "missing file": (
+        "secret",
+        {
+            "output": {
+                "staged": {
+                    "class": "Directory",
+                    "location": "catalog",
+                    "listing": [{"class": "File", "location": "product.zip"}],
+                }
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.slow
+def test_suite_reports_every_kind_of_failure(suite: Suite) -> None:
+    by_id = {test["id"]: test for test in suite.tests}
+    changed = [{**by_id[name], **change, "id": kind} for kind, (name, change) in CHANGES.items()]
+    text = json.dumps({**by_id["stage-in"], "id": "other manifest"})
+    (digest,) = set(re.findall(r"sha1\$([0-9a-f]{40})", text))
+    changed.append(json.loads(text.replace(digest, digest[::-1])))
+    suite.file.write_text(json.dumps([*changed, by_id["stage-in-wrong-item"]]))
+    assert suite("--no-container").keys() == {*CHANGES, "other manifest"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "status"), [("Directory", "permanentFail"), ("Directory?", "temporaryFail")]
 )
-def test_temporary_failure(suite: Suite, platform: Sandbox, output: str, status: str) -> None:
-    """75 is declared temporary; that the output is missing makes it permanent nevertheless."""
+def test_exit_code_75_is_temporary_only_if_the_output_is_optional(
+    suite: Suite, platform: Sandbox, output: str, status: str
+) -> None:
+    """For cwltool, a missing output is a permanent failure, whatever the exit code."""
     tool = yaml.safe_load(CWL.read_text())
     assert tool["outputs"]["staged"]["type"] == "Directory"
     tool["arguments"].append({"prefix": "--patience", "valueFrom": "1"})
@@ -128,11 +129,11 @@ def test_temporary_failure(suite: Suite, platform: Sandbox, output: str, status:
 
 
 @pytest.mark.slow
-def test_wrapped(suite: Suite, platform: Sandbox) -> None:
-    """A platform wraps a package of somebody in stage-in-eoepca.cwl, and runs it."""
+def test_platform_wraps_a_package_in_stage_in_eoepca(suite: Suite, platform: Sandbox) -> None:
+    """EOEPCA's platforms put a stage-in and a stage-out around the packages of their users."""
     package = ROOT / "tests/cwl/eoepca"
     wrapped = suite.folder / "wrapped.cwl"
-    made = run_program(
+    made = run_package_program(
         *("transpiler-mate", "cwlwrap", f"{package / 'app.cwl'}#copy-catalog", "--output", wrapped),
         *("--directory-stage-in", ROOT / "workflows/stage-in-eoepca.cwl"),
         *("--directory-stage-out", package / "stage-out.cwl"),
@@ -148,7 +149,7 @@ def test_wrapped(suite: Suite, platform: Sandbox) -> None:
     ]
     order.write_text(json.dumps({"product": reference}))
     run = cwltool(
-        *("--no-container", "--preserve-environment", "CDSE_TRUSTED_HOSTS"),
+        *("--no-container", *PRESERVE_TRUST),
         *("--preserve-environment", "CDSE_ACCESS_TOKEN", f"{wrapped}#main", order),
         cwd=suite.folder,
         CDSE_ACCESS_TOKEN=platform.mint(),
@@ -159,8 +160,7 @@ def test_wrapped(suite: Suite, platform: Sandbox) -> None:
     assert "catalog.json" in json.loads(run.stdout)["copied"]["value"].splitlines()
 
 
-def test_eoepca_is_stage_in() -> None:
-    """The two tools differ in their input alone."""
+def test_stage_in_eoepca_differs_from_stage_in_only_in_its_input() -> None:
     tool, other = (
         yaml.safe_load(path.read_text()) for path in (CWL, ROOT / "workflows/stage-in-eoepca.cwl")
     )

@@ -1,4 +1,4 @@
-"""One source of versions: the locks, from which all else is written."""
+"""Every version comes from the lock files, and everything else is derived from them."""
 
 import re
 import tomllib
@@ -9,11 +9,11 @@ from tests.environment import make_environment, read_pins
 TOOL = ROOT / "command-line-tools/stage-in"
 
 
-def test_environment_is_that_of_the_lock() -> None:
+def test_environment_yml_is_up_to_date() -> None:
     assert (ROOT / "environment.yml").read_text() == make_environment()
 
 
-def test_tests_run_with_what_the_image_has() -> None:
+def test_the_tests_use_the_versions_of_the_image() -> None:
     tool, tests = (
         {pin.partition(" ;")[0] for pin in read_pins(folder / "requirements.lock")}
         for folder in (TOOL, ROOT / "tests")
@@ -21,8 +21,8 @@ def test_tests_run_with_what_the_image_has() -> None:
     assert tool <= tests
     names = {pin.partition("==")[0] for pin in tool}
     project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
-    asked = {re.split("[=<>]", name)[0] for name in project["dependencies"]}
-    assert asked <= names
+    declared = {re.split("[=<>]", name)[0] for name in project["dependencies"]}
+    assert declared <= names
 
 
 def test_one_version_everywhere() -> None:

@@ -1,7 +1,7 @@
-"""The three parsers that read what others wrote, given what nobody would write.
+"""The three parsers of documents from the platform, with generated input.
 
-Whatever they are given, they return what is right or say in one line what is wrong with it. CI
-tries the same hundreds each time; `make fuzz` tries other ones for some minutes.
+For any input, each of them returns a valid result or raises an error whose message is one line.
+The tests try the same few hundred inputs in each run; `make fuzz` tries new ones for some minutes.
 """
 
 import io
@@ -26,51 +26,51 @@ from sandbox.services import ROLES
 from stage_in.errors import ProductError, StageInError, VerificationError
 from stage_in.safe import manifest
 from stage_in.safe.manifest import Entry
-from stage_in.safe.verification import receive
+from stage_in.safe.name import ProductName
+from stage_in.safe.verification import write_verified
 from stage_in.sources.platform_item import MAX_ITEM_SIZE, parse_item
 from stage_in.sources.product import Product
 from stage_in.sources.zip import ZipSource
 from stage_in.transfer.arrivals import Arrivals
-from stage_in.transfer.client import Client
-from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.trust import Trust
+from tests.clients import make_client
 
 NAME = "S2A_MSIL1C_20240814T100031_N0511_R122_T32TQM_20240814T115231"
+FOLDER = f"{NAME}.SAFE"
 PRODUCT = Product(
-    f"{NAME}.SAFE", "5fd5fd6f-1c9f-4b5a-9a0e-0f3a4a1b2c3d", "https://download.example"
+    ProductName.parse(NAME), "5fd5fd6f-1c9f-4b5a-9a0e-0f3a4a1b2c3d", "https://download.example"
 )
-SIZE = 20_000  # bytes of what an archive's member is unpacked to at most here
-MESSAGE = 2000  # characters
+MAX_UNPACKED_SIZE = 20_000  # bytes of a member that these tests read
+MAX_MESSAGE_LENGTH = 2000  # characters
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_network() -> Iterator[None]:
-    """No parser asks anybody: a connection is an error that none of them catches."""
+    """Turn every connection into an error that no parser catches: none may use the network."""
 
-    class AskedError(BaseException):
+    class ConnectedError(BaseException):
         pass
 
-    def ask(*_: object, **__: object) -> None:
-        raise AskedError
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectedError
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("connect", "connect_ex"):
-            patch.setattr(socket.socket, name, ask)
-        patch.setattr(socket, "getaddrinfo", ask)
+            patch.setattr(socket.socket, name, refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
         yield
 
 
 def assert_one_line(error: StageInError) -> None:
-    """What is wrong is said in a line that a terminal may be shown."""
+    """Check that a message is one line of reasonable length."""
     text = str(error)
     assert text
-    assert len(text) <= MESSAGE
-    # The log replaces what is not printable; what ends a line is not to come so far.
+    assert len(text) <= MAX_MESSAGE_LENGTH
+    # The log replaces other characters that are not printable.
     assert not set(text) & {"\n", "\r"}
 
 
 def assert_inside(paths: Collection[str]) -> None:
-    """The paths name distinct files below a folder, on any system."""
+    """Check that paths name distinct files below a folder on any operating system."""
     seen = set()
     for path in paths:
         assert path.isprintable()
@@ -82,7 +82,7 @@ def assert_inside(paths: Collection[str]) -> None:
     assert len(seen) == len(paths)
 
 
-# -- what is generated
+# -- Building blocks
 
 INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
 INTERESTING += [2**63 - 1, 2**63, 2**64 - 1]
@@ -95,7 +95,7 @@ little = st.builds(
 
 
 def mutations(original: bytes, marks: list[int]) -> st.SearchStrategy[bytes]:
-    """Some changes to some bytes, mostly shortly after places where something begins."""
+    """Return changes to some bytes, mostly shortly after marks, where headers begin."""
     place = st.integers(0, len(original))
     if marks:
         place |= st.builds(int.__add__, st.sampled_from(marks), st.integers(0, 50))
@@ -157,12 +157,12 @@ parts = st.sampled_from(
 paths = st.lists(parts, min_size=1, max_size=5).map("/".join)
 
 
-# -- archive
+# -- Archives
 
 member = st.tuples(
-    st.sampled_from([f"{PRODUCT.name}/", f"{PRODUCT.name}/", f"{PRODUCT.name.lower()}/", "", "/"]),
+    st.sampled_from([f"{FOLDER}/", f"{FOLDER}/", f"{FOLDER.lower()}/", "", "/"]),
     paths.map(lambda path: path.encode("utf-8", "replace").decode()),
-    st.binary(max_size=50) | st.integers(0, 3 * SIZE).map(bytes),
+    st.binary(max_size=50) | st.integers(0, 3 * MAX_UNPACKED_SIZE).map(bytes),
     st.sampled_from([0, 0o100644, 0o40755, 0o120777, 0o10644]),
     st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]),
     st.sampled_from(
@@ -172,7 +172,7 @@ member = st.tuples(
 
 
 class Stream(io.BytesIO):
-    """A file that zipfile can't rewind: it writes data descriptors."""
+    """A file in which zipfile cannot seek, so that it writes data descriptors."""
 
     def seekable(self) -> bool:
         return False
@@ -183,10 +183,10 @@ class Stream(io.BytesIO):
 
 @st.composite
 def archives(draw: st.DrawFn) -> bytes:
-    """An archive of a few members, bytes of it changed."""
+    """An archive of a few members with some bytes changed."""
     sink = draw(st.sampled_from([io.BytesIO, Stream]))()
     with zipfile.ZipFile(sink, "w") as archive:
-        archive.writestr(f"{PRODUCT.name}/manifest.safe", b"manifest" * 40, zipfile.ZIP_DEFLATED)
+        archive.writestr(f"{FOLDER}/manifest.safe", b"manifest" * 40, zipfile.ZIP_DEFLATED)
         for folder, path, content, mode, method, extra in draw(st.lists(member, max_size=3)):
             info = zipfile.ZipInfo("x")
             info.filename = info.orig_filename = f"{folder}{path}"
@@ -199,43 +199,38 @@ def archives(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for each call, none of them left."""
+    """An iterator of new folders, each of which is removed when the next one is requested."""
     base = tmp_path_factory.mktemp("fuzz")
 
-    def made() -> Iterator[Path]:
+    def make_folders() -> Iterator[Path]:
         for number in itertools.count():
             folder = base / str(number)
             folder.mkdir()
             yield folder
             shutil.rmtree(folder)
 
-    return made()
-
-
-class NoToken:
-    def access_token(self) -> str:
-        raise AssertionError("nothing is to be fetched")
-
-    def refused(self, token: str) -> None:
-        raise AssertionError("nothing is to be fetched")
+    return make_folders()
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @given(content=archives() | st.binary(max_size=200))
-def test_archive(folders: Iterator[Path], content: bytes) -> None:
-    """Each file that it lists unpacks, below the folder, to what it announces; or none of this."""
+def test_archive_unpacks_to_what_it_lists_or_is_refused(
+    folders: Iterator[Path], content: bytes
+) -> None:
     folder = next(folders)
     path = folder / "product.zip"
     path.write_bytes(content)
-    source = ZipSource(PRODUCT, Client(Trust(), NoToken(), Pacing(1)), path, Arrivals())
-    safe = folder / "catalog" / PRODUCT.name
+    source = ZipSource(PRODUCT, make_client(), path, Arrivals())
+    safe = folder / "catalog" / FOLDER
     try:
         listed = source.list_files()
         assert_inside(listed)
         for name, size in listed.items():
             manifest.check_size([Entry(name, size)])
             with source.open(name) as chunks:
-                receive(itertools.islice(chunks, SIZE), safe / name, Entry(name, size))
+                write_verified(
+                    itertools.islice(chunks, MAX_UNPACKED_SIZE), safe / name, Entry(name, size)
+                )
             assert (safe / name).stat().st_size == size
     except VerificationError as error:
         assert_one_line(error)
@@ -245,7 +240,7 @@ def test_archive(folders: Iterator[Path], content: bytes) -> None:
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
 
 
-# -- manifest
+# -- Manifests
 
 sizes = st.integers(0, 10**12).map(str) | st.sampled_from(
     ["", "-1", "1e3", " 1", "0x1", "\u0661", "9" * 15, "9" * 16, "9" * 5000, "1_0", "NaN"]
@@ -257,7 +252,7 @@ entries = st.tuples(st.sampled_from(["./", "", "/", "../"]), paths, sizes, diges
 
 
 def escape(text: str) -> str:
-    """As an attribute, without what no XML can have."""
+    """Return a text as the value of an attribute, without characters that XML does not allow."""
     plain = "".join(c if re.match(r"[\t\n\r\x20-\ud7ff\ue000-\ufffd]", c) else "?" for c in text)
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
 
@@ -282,8 +277,7 @@ def manifests(draw: st.DrawFn) -> bytes:
 
 
 @given(document=manifests() | st.binary(max_size=200))
-def test_manifest(document: bytes) -> None:
-    """Its entries are distinct files below a folder, of bounded sizes, each with a digest."""
+def test_manifest_lists_distinct_files_with_digests_or_is_refused(document: bytes) -> None:
     try:
         found = manifest.parse(document)
     except VerificationError as error:
@@ -304,7 +298,7 @@ def test_manifest(document: bytes) -> None:
         assert_one_line(error)
 
 
-# -- item
+# -- Items
 
 hosts = st.sampled_from(
     [
@@ -358,14 +352,14 @@ json_values = st.recursive(
 
 @pytest.fixture(scope="module")
 def items(new: Path, old: Path) -> list[dict[str, Any]]:
-    """The platform's items, of both of its APIs."""
+    """Items of both of the platform's STAC APIs."""
     platform = Sandbox([new, old])
     platform.origins.update(dict.fromkeys(ROLES, PRODUCT.origin))
     return [platform.item(new.name), platform.item(old.name, "legacy")]
 
 
 def places(fields: Any) -> Iterator[tuple[Any, Any]]:
-    """Each container of a document with each of its keys."""
+    """Yield each container of a document with each of its keys."""
     keys = fields.keys() if isinstance(fields, dict) else range(len(fields))
     for key in keys:
         yield fields, key
@@ -374,15 +368,15 @@ def places(fields: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def change(item: dict[str, Any], draw: Callable[[Any], Any]) -> bytes:
-    """Put something else in some places of an item, mostly in those that are obeyed."""
+    """Change some values of an item, mostly those that the tool uses."""
     fields = json.loads(json.dumps(item))
     key = "Product" if "Product" in fields["assets"] else "PRODUCT"
-    obeyed = [(fields, "id"), (fields, "assets"), (fields["assets"], key)]
-    obeyed += [(fields["assets"][key], "href"), (fields, "links"), (fields, "stac_version")]
-    obeyed += [(fields, "type"), (fields, "properties"), (fields, "stac_extensions")]
+    used = [(fields, "id"), (fields, "assets"), (fields["assets"], key)]
+    used += [(fields["assets"][key], "href"), (fields, "links"), (fields, "stac_version")]
+    used += [(fields, "type"), (fields, "properties"), (fields, "stac_extensions")]
     everywhere = list(places(fields))
     for container, name in draw(
-        st.lists(st.sampled_from(obeyed) | st.sampled_from(everywhere), max_size=3)
+        st.lists(st.sampled_from(used) | st.sampled_from(everywhere), max_size=3)
     ):
         container[name] = draw(json_values | hrefs | names | st.just("@nested@"))
     text = json.dumps(fields).replace('"@nested@"', draw(nested))
@@ -390,8 +384,9 @@ def change(item: dict[str, Any], draw: Callable[[Any], Any]) -> bytes:
 
 
 @given(data=st.data())
-def test_item(items: list[dict[str, Any]], data: st.DataObject) -> None:
-    """It names a product whose URLs lead to who is trusted; or none."""
+def test_item_leads_to_a_trusted_host_or_is_refused(
+    items: list[dict[str, Any]], data: st.DataObject
+) -> None:
     content = data.draw(
         st.sampled_from(items).map(lambda item: change(item, data.draw)) | st.binary(max_size=100)
     )
@@ -401,7 +396,7 @@ def test_item(items: list[dict[str, Any]], data: st.DataObject) -> None:
     except ProductError as error:
         assert_one_line(error)
         return
-    assert re.fullmatch(r"S2[A-D]_MSIL1C_[0-9A-Z_]+\.SAFE", product.name)
+    assert re.fullmatch(r"S2[A-D]_MSIL1C_[0-9A-Z_]+\.SAFE", product.name.folder)
     assert re.fullmatch("[0-9a-f-]{36}", product.uuid)
     assert product.origin == PRODUCT.origin
     assert parse_url(product.zip_url).host == "download.example"

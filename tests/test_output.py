@@ -1,10 +1,12 @@
-"""The output: what is there already, what cannot be written, and who else is at it."""
+"""The output folder: what is there already, what a failure leaves, what cannot be written."""
 
 import errno
+import filecmp
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,19 +20,36 @@ from urllib.parse import unquote
 import pytest
 
 from sandbox.server import Sandbox
-from stage_in.disk import writing
-from stage_in.errors import OutputError
+from stage_in.errors import CredentialsError, OutputError, ProductError, TemporaryError
 from stage_in.output import Output
 from tests.conftest import Run, SameTree, StageIn
+from tests.editing import open_folder
 
 PAGE = os.sysconf("SC_PAGESIZE")
+STAGING = ".catalog.staging"
+RESUME = f"Run the command again to resume from the files in {STAGING}."
 NAMESPACE = ("unshare", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")), "--mount")
-# Root may write everywhere: nobody, who may read what is root's, where the interpreter may be.
-NOBODY = (
-    *("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"),
-    *("--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search"),
-)
-ORDINARY = NOBODY if os.geteuid() == 0 else ()
+
+
+def switch_user() -> tuple[str, ...]:
+    """Return the command that runs another as an ordinary user, if the tests run as root.
+
+    Root may write everywhere. No other process has the user's id, because limits of threads count
+    all processes of a user. The user may read root's files, as the interpreter may be among them.
+    """
+    if os.geteuid() != 0:
+        return ()
+    used = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError):
+            used.add(process.stat().st_uid)
+    # The ids from 60,000 to 64,999 are not allocated (Debian Policy, 9.2.2).
+    first = os.getpid() % 5000
+    uid = next(uid for n in range(5000) if (uid := 60_000 + (first + n) % 5000) not in used)
+    return (
+        *("setpriv", "--reuid", f"{uid}", "--regid", f"{uid}", "--clear-groups"),
+        *("--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search"),
+    )
 
 
 def list_names(folder: Path) -> set[str]:
@@ -38,11 +57,64 @@ def list_names(folder: Path) -> set[str]:
 
 
 def assert_refused(run: Run, *words: str) -> None:
-    """It ends with 73, and the last line says why; nothing looks like a bug."""
+    """Check that a run ended with 73, and that its last line has these words."""
     assert run.code == 73, run.log
     assert "ERROR" in run.reason
     assert all(word in run.reason for word in words), run.reason
     assert "Traceback" not in run.log
+
+
+def list_verified(folder: Path, product: Path) -> set[str]:
+    """Return the files of a product that a failed run has left complete in its staging folder."""
+    safe = folder / STAGING / "catalog" / product.stem / product.name
+    return {
+        path
+        for path in open_folder(product).entries
+        if (safe / path).is_file() and filecmp.cmp(safe / path, product / path, shallow=False)
+    }
+
+
+def list_requested(platform: Sandbox) -> set[str]:
+    """Return the files of products whose bytes were requested; an empty path is that of a zip."""
+    return {
+        "/".join(re.findall(r"Nodes\(([^)]*)\)", unquote(exchange.path))[1:])
+        for exchange in platform.log.of("download", "*$value")
+    }
+
+
+def assert_resumable_as_told(run: Run, folder: Path) -> bool:
+    """Check that a failed run says that the next one resumes if and only if it left files.
+
+    Returns:
+        Whether it left files.
+    """
+    left = [path for path in (folder / STAGING).rglob("*") if path.is_file()]
+    assert (folder / STAGING).exists() == bool(left)
+    assert {*left} != {folder / STAGING / "lock"}
+    assert run.reason.endswith(RESUME) == bool(left), run.reason
+    assert ("resume" in run.reason) == bool(left)
+    return bool(left)
+
+
+def assert_resumes(stage_in: StageIn, folder: Path, product: Path, *options: str) -> set[str]:
+    """Run the command to its end, and check that it requests no verified file again.
+
+    Returns:
+        The files that it did not request because they were verified.
+    """
+    verified = list_verified(folder, product)
+    has_zip = (folder / STAGING / f"{product.stem}.zip").exists()
+    stage_in.platform.log.clear()
+    run = stage_in(stage_in.platform.item_url(product.name), *options)
+    assert run.code == 0, run.log
+    requested = list_requested(stage_in.platform)
+    assert not requested & verified
+    assert not (has_zip and requested)
+    assert (f"Resuming: {len(verified)} of" in run.log) == bool(verified)
+    assert {path.name for path in folder.iterdir()} == {"catalog"}
+    diff = ["diff", "-r", product, folder / "catalog" / product.stem / product.name]
+    assert subprocess.run(diff, capture_output=True, text=True).stdout == ""
+    return verified
 
 
 # -- what is there
@@ -55,20 +127,20 @@ def test_another_product_is_there(
     platform.log.clear()
     for options in ((), ("--transport", "zip"), ("--assets", "B04")):
         run = stage_in(platform.item_url(new.name), *options)
-        assert_refused(run, new.stem, "move it away", "--output-dir")
+        assert_refused(run, new.stem, "Move it away", "--output-dir")
     assert not platform.log.of("download")
     assert list_names(stage_in.folder) == {"catalog"}
     assert_same_tree(old, stage_in.folder / "catalog" / old.stem / old.name)
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "catalog.json", ".hidden", "lost+found"])
-def test_a_foreign_folder_is_there(
+def test_another_folder_is_there(
     stage_in: StageIn, platform: Sandbox, new: Path, name: str
 ) -> None:
     foreign = stage_in.folder / "catalog" / name
     foreign.parent.mkdir()
     foreign.write_text("{}")
-    assert_refused(stage_in(platform.item_url(new.name)), "found something else", "move it away")
+    assert_refused(stage_in(platform.item_url(new.name)), "found something else", "Move it away")
     assert not platform.log.of("download")
     assert foreign.read_text() == "{}"
     assert list_names(stage_in.folder) == {"catalog"}
@@ -81,11 +153,11 @@ def test_an_empty_folder_is_there(stage_in: StageIn, platform: Sandbox, new: Pat
     assert (stage_in.folder / "catalog" / "catalog.json").is_file()
 
 
-def test_going_on(
+def test_resuming(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
 ) -> None:
-    """Of what an earlier run has left, what is right stays and everything else goes."""
-    staging = stage_in.folder / ".catalog.staging"
+    """Of what is in the staging folder, verified files stay and everything else is removed."""
+    staging = stage_in.folder / STAGING
     safe = staging / "catalog" / new.stem / new.name
     safe.mkdir(parents=True)
     (staging / "catalog" / "S2A_OTHER").mkdir()
@@ -99,21 +171,21 @@ def test_going_on(
     (safe / "manifest.safe" / "stray").mkdir(parents=True)
     run = stage_in(platform.item_url(new.name), "--verbose")
     assert run.code == 0, run.log
-    assert "Going on: 1 of" in run.log
+    assert "Resuming: 1 of" in run.log
     assert "Verified MTD_MSIL1C.xml" not in run.log
     assert "Verified INSPIRE.xml" in run.log
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
     assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
 
 
-def test_a_staging_folder_full_of_links(
+def test_links_in_the_staging_folder(
     stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path
 ) -> None:
-    """What another has prepared there leads nowhere else."""
+    """They are removed, and nothing is written or removed where they lead."""
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.tex").write_text("")
-    staging = stage_in.folder / ".catalog.staging"
+    staging = stage_in.folder / STAGING
     staging.mkdir()
     (staging / "catalog").symlink_to(precious)
     assert stage_in(platform.item_url(new.name)).code == 0
@@ -127,16 +199,147 @@ def test_a_staging_folder_full_of_links(
         assert [path.name for path in precious.iterdir()] == ["thesis.tex"]
 
 
-def test_something_gets_there_meanwhile(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+def test_another_folder_appears_meanwhile(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     platform.faults.add("on=download path=*_B03* stall=2")
+    other = stage_in.folder / "catalog" / "thesis.tex"
     with stage_in.start(platform.item_url(new.name)) as process:
         platform.log.wait(lambda exchange: "_B03" in exchange.path)
-        (stage_in.folder / "catalog").mkdir()
-        (stage_in.folder / "catalog" / "thesis.tex").write_text("")
+        other.parent.mkdir()
+        other.write_text("")
         _, log = process.communicate(timeout=60)
-    assert_refused(Run(process.returncode, log), "Directory not empty", "another product")
-    assert list_names(stage_in.folder) == {"catalog"}
-    assert list_names(stage_in.folder / "catalog") == {"thesis.tex"}
+    run = Run(process.returncode, log)
+    assert_refused(run, "Directory not empty", "Move away what is there, or choose another")
+    assert assert_resumable_as_told(run, stage_in.folder)
+    assert list_names(other.parent) == {"thesis.tex"}
+
+    shutil.rmtree(other.parent)
+    assert assert_resumes(stage_in, stage_in.folder, new) == {*open_folder(new).entries}
+
+
+# -- what a failure leaves
+
+
+def fail(output: Output, failure: BaseException, **files: str) -> None:
+    """Write files into the SAFE folder of a run that fails."""
+    safe = output.catalog / "x" / "x.SAFE"
+    with output:
+        (safe / "HTML").mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (safe / name.replace("_", ".")).write_text(content)
+        raise failure
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(ProductError, OutputError, TemporaryError, CredentialsError, OSError),
+        *(ZeroDivisionError, KeyboardInterrupt),
+    ],
+)
+def test_every_failure_leaves_files_to_resume_from(
+    tmp_path: Path, failure: type[BaseException]
+) -> None:
+    output = Output(tmp_path / "catalog")
+    file = output.catalog / "x" / "x.SAFE" / "B03.jp2"
+    for _ in range(2):  # the second time shows that the lock is free
+        with pytest.raises(failure) as caught:
+            fail(output, failure("an example"), B03_jp2="x")
+        assert caught.value.__notes__ == [
+            f"Run the command again to resume from the files in {output.staging}."
+        ]
+        assert file.read_text() == "x"
+    with output:
+        assert file.exists()
+    assert not list_names(tmp_path)
+
+
+@pytest.mark.parametrize("failure", [CredentialsError, OSError, ZeroDivisionError])
+def test_nothing_is_left_if_there_is_nothing_to_resume_from(
+    tmp_path: Path, failure: type[Exception]
+) -> None:
+    """Every run downloads the manifest, so keeping that would save nothing."""
+    with pytest.raises(failure) as caught:
+        fail(Output(tmp_path / "catalog"), failure("x"), manifest_safe="<a/>", B03_jp2="")
+    assert not hasattr(caught.value, "__notes__")
+    assert not list_names(tmp_path)
+
+
+# INSPIRE.xml is small, so it comes after the images.
+FAILURES = [
+    ("on=download path=*INSPIRE.xml* corrupt=0.5", 65),
+    ("on=download path=*INSPIRE.xml* status=503", 75),
+    ("on=download path=*INSPIRE.xml* status=403", 77),
+]
+
+
+@pytest.mark.parametrize(("fault", "code"), FAILURES, ids=[str(code) for _, code in FAILURES])
+def test_resuming_after_a_failure(
+    stage_in: StageIn, platform: Sandbox, new: Path, fault: str, code: int
+) -> None:
+    rule = platform.faults.add(fault)
+    run = stage_in(platform.item_url(new.name), "--patience", "3")
+    assert run.code == code, run.log
+    assert "Traceback" not in run.log
+    assert assert_resumable_as_told(run, stage_in.folder)
+    platform.faults.remove(rule)
+    verified = assert_resumes(stage_in, stage_in.folder, new)
+    assert len([path for path in verified if "/IMG_DATA/" in path]) >= 10
+
+
+@pytest.mark.parametrize(("fault", "code"), [("status=403", 77), ("corrupt=0.5", 65)])
+def test_a_failure_before_the_first_file(
+    stage_in: StageIn, platform: Sandbox, new: Path, fault: str, code: int
+) -> None:
+    platform.faults.add(f"on=download path=*manifest.safe* {fault}")
+    run = stage_in(platform.item_url(new.name))
+    assert run.code == code, run.log
+    assert not assert_resumable_as_told(run, stage_in.folder)
+
+
+@pytest.mark.parametrize("transport", ["nodes", "zip"])
+@pytest.mark.parametrize(
+    "function", ["sources.download.check_distinct", "staging.write_catalog"], ids=["thread", "main"]
+)
+def test_resuming_after_a_bug(
+    stage_in: StageIn, new: Path, tmp_path: Path, function: str, transport: str
+) -> None:
+    """A bug ends with 1 and its traceback. Here it is in a worker thread, or in the main one."""
+    module, _, name = function.rpartition(".")
+    patch = tmp_path / "patch"
+    patch.mkdir()
+    (patch / "sitecustomize.py").write_text(
+        "import time\n"
+        f"import stage_in.{module}\n"
+        "def bug(*args):\n"
+        "    time.sleep(2)  # other threads verify files meanwhile\n"
+        "    raise ZeroDivisionError('an example of a bug')\n"
+        f"stage_in.{module}.{name} = bug\n"
+    )
+    options = ("--transport", transport)
+    url = stage_in.platform.item_url(new.name)
+    run = stage_in(url, *options, PYTHONPATH=str(patch))
+    assert run.code == 1, run.log
+    assert "Traceback" in run.log
+    assert "ZeroDivisionError: an example of a bug" in run.log
+    assert run.reason == RESUME
+    assert assert_resumable_as_told(run, stage_in.folder)
+    assert assert_resumes(stage_in, stage_in.folder, new, *options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_resuming_after_a_kill(
+    stage_in: StageIn, platform: Sandbox, new: Path, number: signal.Signals
+) -> None:
+    stall = platform.faults.add("on=download path=*INSPIRE.xml* stall=60")
+    with stage_in.start(platform.item_url(new.name)) as process:
+        platform.log.wait(lambda exchange: "INSPIRE.xml" in exchange.path)
+        process.send_signal(number)
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    assert number == signal.SIGKILL or log.endswith("Run the command again to resume.\n")
+    platform.faults.remove(stall)
+    verified = assert_resumes(stage_in, stage_in.folder, new)
+    assert len([path for path in verified if "/IMG_DATA/" in path]) >= 10
 
 
 # -- what cannot be written
@@ -157,55 +360,55 @@ def test_output_that_cannot_be_written(stage_in: StageIn, platform: Sandbox, new
 @pytest.mark.parametrize(
     ("output", "why"),
     [
-        ("x" * 250, "File name too long"),  # for the folder that it is worked on in
+        ("x" * 250, "File name too long"),  # the name of the staging folder is longer
         ("x" * 300, "File name too long"),
         ("x/" * 2500 + "catalog", "File name too long"),
         ("file/deep/catalog", "Not a directory"),
         ("/proc/catalog", "No such file or directory"),
-        ("loop/catalog", "can't write loop"),
+        ("loop/catalog", "Can't write loop"),
     ],
 )
-def test_a_name_that_cannot_be(
+def test_paths_that_cannot_be_created(
     stage_in: StageIn, platform: Sandbox, new: Path, output: str, why: str
 ) -> None:
     (stage_in.folder / "file").write_text("")
     (stage_in.folder / "loop").symlink_to("loop")
     run = stage_in(platform.item_url(new.name), "--output-dir", output)
-    assert_refused(run, "can't write", why, "another --output-dir")
+    assert_refused(run, "Can't write", why, "another --output-dir")
     assert not platform.log.of("download")
 
 
-def test_a_folder_of_somebody_else(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    ordinary = replace(stage_in, through=ORDINARY)
+def test_folders_of_another_user(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    ordinary = replace(stage_in, through=switch_user())
     stage_in.folder.chmod(0o555)
     run = ordinary(platform.item_url(new.name))
-    assert_refused(run, "can't write .catalog.staging", "Permission denied")
+    assert_refused(run, "Can't write .catalog.staging", "Permission denied")
     assert not list_names(stage_in.folder)
 
     stage_in.folder.chmod(0o777)
-    staging = stage_in.folder / ".catalog.staging"
+    staging = stage_in.folder / STAGING
     (staging / "catalog").mkdir(parents=True)
     staging.chmod(0o555)
     run = ordinary(platform.item_url(new.name))
-    assert_refused(run, "can't write .catalog.staging", "Permission denied")
+    assert_refused(run, "Can't write .catalog.staging", "Permission denied")
     assert list_names(staging) == {"catalog"}
 
     staging.chmod(0o777)
     (staging / "catalog" / "old").mkdir()
     (staging / "catalog").chmod(0o555)
     run = ordinary(platform.item_url(new.name))
-    assert_refused(run, "can't write .catalog.staging", "Permission denied")
+    assert_refused(run, "Can't write .catalog.staging", "Permission denied")
     (staging / "catalog").chmod(0o777)
     assert stage_in(platform.item_url(new.name)).code == 0
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system in a mount namespace, which ends with the process that holds it.
+    """A file system in a mount namespace, which exists as long as a process holds it.
 
     Attributes:
-        folder: Where it is, for who runs in the namespace.
-        pid: The process.
+        folder: its path in the namespace.
+        pid: the process.
     """
 
     folder: Path
@@ -213,29 +416,29 @@ class Disk:
 
     @property
     def files(self) -> Path:
-        """Where it is for everybody else."""
+        """Its path outside of the namespace."""
         return Path(f"/proc/{self.pid}/root{self.folder}")
 
     @property
     def through(self) -> tuple[str, ...]:
-        """The command that runs another in the namespace, in its root folder."""
+        """The command that runs another in the namespace, in `folder`."""
         user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
         enter = ("nsenter", "--target", str(self.pid), *user, "--mount")
         return (*enter, "env", "--chdir", str(self.folder))
 
     def remount(self, options: str) -> None:
-        # Without what it has been mounted with, which users may not all give.
+        # Ordinary users may not repeat all options with which it was mounted.
         mount = ("mount", "--options-source", "disable", "-o", f"remount,{options}", "tmpfs")
         subprocess.run([*self.through, *mount, self.folder], check=True)
 
     @property
     def used(self) -> tuple[int, int]:
-        """Pages and inodes."""
-        room = os.statvfs(self.files)
-        return room.f_blocks - room.f_bfree, room.f_files - room.f_ffree
+        """Used pages and inodes."""
+        stat = os.statvfs(self.files)
+        return stat.f_blocks - stat.f_bfree, stat.f_files - stat.f_ffree
 
     def fill(self) -> Path:
-        """Write another's file, until nothing more can be written."""
+        """Write a file until nothing more can be written."""
         path = self.files / "fill"
         with path.open("wb", buffering=0) as file, suppress(OSError):
             while file.write(bytes(PAGE)):
@@ -246,7 +449,7 @@ class Disk:
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
-    """Mount a tmpfs by its options."""
+    """Mount a tmpfs with some options."""
     with ExitStack() as stack:
 
         def mount(options: str) -> Disk:
@@ -270,7 +473,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
 
 
 def measure(stage_in: StageIn, disk: Disk, new: Path, transport: str) -> tuple[int, int]:
-    """Find the pages and inodes that a run takes at most."""
+    """Return the maximum of pages and inodes that a run needs."""
     platform = stage_in.platform
     run = stage_in(platform.item_url(new.name), "--transport", transport)
     assert run.code == 0, run.log
@@ -286,30 +489,30 @@ def measure(stage_in: StageIn, disk: Disk, new: Path, transport: str) -> tuple[i
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["nodes", "zip"])
 def test_no_space(
-    stage_in: StageIn,
-    mount: Callable[[str], Disk],
-    new: Path,
-    transport: str,
-    assert_same_tree: SameTree,
+    stage_in: StageIn, mount: Callable[[str], Disk], new: Path, transport: str
 ) -> None:
-    """However little there is, it says so, leaves nothing, and goes well once there is enough."""
+    """While there is too little, each run says so; no run removes or requests verified files."""
     disk = mount("size=64m")
     inside = replace(stage_in, through=disk.through)
     url = stage_in.platform.item_url(new.name)
     pages, _ = measure(inside, disk, new, transport)
     steps = 6
+    verified: set[str] = set()
     for size in [*(1 + pages * step // steps for step in range(steps)), pages - 2, pages - 1]:
         disk.remount(f"size={size * PAGE}")
+        stage_in.platform.log.clear()
         run = inside(url, "--transport", transport)
-        assert_refused(run, "make room", "another --output-dir")
-        assert not list_names(disk.files)
+        assert_refused(run, "Free disk space", "another --output-dir")
+        assert_resumable_as_told(run, disk.files)
+        assert list_names(disk.files) <= {STAGING}
+        assert not list_requested(stage_in.platform) & verified
+        assert list_verified(disk.files, new) >= verified
+        verified = list_verified(disk.files, new)
     assert "Verified" in run.log
-    assert "can't write" in run.reason
+    assert "Can't write" in run.reason
+    assert verified == {*open_folder(new).entries}
     disk.remount(f"size={pages * PAGE}")
-    run = inside(url, "--transport", transport)
-    assert run.code == 0, run.log
-    assert list_names(disk.files) == {"catalog"}
-    assert_same_tree(new, disk.files / "catalog" / new.stem / new.name)
+    assert_resumes(inside, disk.files, new, "--transport", transport)
 
 
 @pytest.mark.slow
@@ -321,23 +524,24 @@ def test_no_inodes(stage_in: StageIn, mount: Callable[[str], Disk], new: Path) -
     for number in (1, 2, 3, 9, inodes // 2, inodes - 3, inodes - 1):
         disk.remount(f"nr_inodes={number}")
         run = inside(url)
-        assert_refused(run, "No space left on device", "make room", "more files are free")
-        assert not list_names(disk.files), number
+        assert_refused(run, "No space left on device", "Free disk space", "more files fit")
+        assert_resumable_as_told(run, disk.files)
+        assert list_names(disk.files) <= {STAGING}
     assert "Verified" in run.log
     disk.remount(f"nr_inodes={inodes}")
-    assert inside(url).code == 0
+    assert_resumes(inside, disk.files, new)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("transport", "fault", "why"),
     [
-        ("nodes", "path=*manifest.safe*$value", "expected room"),
+        ("nodes", "path=*manifest.safe*$value", "bytes of free disk space"),
         ("nodes", "path=*_B03*$value at=0.5", "_B03.jp2: No space left on device"),
         ("zip", "path=*/$value at=0.5", ".part: No space left on device"),
     ],
 )
-def test_somebody_else_fills_the_disk(
+def test_the_disk_is_filled_meanwhile(
     stage_in: StageIn,
     platform: Sandbox,
     mount: Callable[[str], Disk],
@@ -350,19 +554,20 @@ def test_somebody_else_fills_the_disk(
     inside = replace(stage_in, through=disk.through)
     platform.faults.add(f"on=download {fault} stall=2 times=1")
     path = fault.split()[0].removeprefix("path=")
-    # One connection: nothing else is written meanwhile.
+    # With one connection, nothing else is written meanwhile.
     options = ("--transport", transport, "--connections", "1")
     with inside.start(platform.item_url(new.name), *options) as process:
         platform.log.wait(lambda exchange: fnmatchcase(unquote(exchange.path), path))
         filler = disk.fill()
         _, log = process.communicate(timeout=60)
     run = Run(process.returncode, log)
-    assert_refused(run, why, "make room")
-    assert re.search(r"\b0\b", run.reason), "so much was free"
-    assert list_names(disk.files) == {"fill"}
+    assert_refused(run, why, "Free disk space")
+    assert re.search(r"\b0\b", run.reason), "it does not say how much was free"
+    has_files = assert_resumable_as_told(run, disk.files)
+    assert not (has_files and "manifest" in fault)
     filler.unlink()
-    run = inside(platform.item_url(new.name), "--transport", transport)
-    assert run.code == 0, run.log
+    assert list_names(disk.files) == ({STAGING} if has_files else set())
+    assert_resumes(inside, disk.files, new, "--transport", transport)
 
 
 def test_a_read_only_disk(
@@ -378,7 +583,7 @@ def test_a_read_only_disk(
 def test_a_disk_at_the_output(
     stage_in: StageIn, platform: Sandbox, mount: Callable[[str], Disk], new: Path
 ) -> None:
-    """What is mounted can't be renamed to."""
+    """A folder can't be renamed to a mount point."""
     disk = mount("size=8m")
     inside = replace(stage_in, through=disk.through)
     output = ("--output-dir", str(disk.folder))
@@ -393,7 +598,7 @@ def test_a_disk_at_the_output(
 def test_nothing_is_written_elsewhere(
     stage_in: StageIn, platform: Sandbox, mount: Callable[[str], Disk], new: Path
 ) -> None:
-    """Neither where temporary files go nor at home."""
+    """Neither the home folder nor that of temporary files is needed."""
     disk = mount("size=1,nr_inodes=1")
     for transport in ("nodes", "zip"):
         run = replace(stage_in, through=disk.through)(
@@ -406,12 +611,12 @@ def test_nothing_is_written_elsewhere(
         assert list_names(stage_in.folder / transport) == {"catalog.json", new.stem}
 
 
-# -- what the system does not grant
+# -- limits of the system
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transport", ["nodes", "zip"])
-def test_files_may_not_grow(
+def test_a_limit_of_the_file_size(
     stage_in: StageIn, platform: Sandbox, new: Path, transport: str
 ) -> None:
     sizes = sorted(path.stat().st_size for path in new.rglob("*") if path.is_file())
@@ -419,12 +624,14 @@ def test_files_may_not_grow(
         limited = replace(stage_in, through=("prlimit", f"--fsize={size}"))
         run = limited(platform.item_url(new.name), "--transport", transport)
         assert_refused(run, "File too large", "ulimit -f")
-        assert not list_names(stage_in.folder)
+        assert_resumable_as_told(run, stage_in.folder)
+        assert list_names(stage_in.folder) <= {STAGING}
+    assert_resumes(stage_in, stage_in.folder, new, "--transport", transport)
 
 
 @pytest.mark.slow
 def test_few_open_files(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """As few as any: it goes well, or says why not, and the next run goes well."""
+    """With very few, a run succeeds or says why not, and the next run succeeds."""
     codes = set()
     for number in (6, 8, 10, 12, 16, 32):
         limited = replace(stage_in, through=("prlimit", f"--nofile={number}"))
@@ -441,33 +648,39 @@ def test_few_open_files(stage_in: StageIn, platform: Sandbox, new: Path) -> None
 
 
 def test_few_threads(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """One is enough; with none it says so."""
+    """One is enough; without any, the message says so."""
+    user = switch_user()
     stage_in.folder.chmod(0o777)
-    none = replace(stage_in, through=("prlimit", "--nproc=1", *ORDINARY))
+    none = replace(stage_in, through=("prlimit", "--nproc=1", *user))
     run = none(platform.item_url(new.name))
     assert run.code == 75, run.log
-    assert "grants 0 of 1" in run.reason
+    assert "The system allows 0 of 1 threads" in run.reason
     assert "ulimit -u" in run.reason
     assert "Traceback" not in run.log
-    if ORDINARY:  # whose threads nobody else counts among
-        few = replace(stage_in, through=("prlimit", "--nproc=6", *ORDINARY))
+    if user:  # otherwise, the other processes of the same user count
+        few = replace(stage_in, through=("prlimit", "--nproc=6", *user))
         run = few(platform.item_url(new.name))
         assert run.code == 0, run.log
-        assert "found that the system grants" in run.log
+        assert "Fewer parallel downloads: the system allows" in run.log
 
 
-@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOLCK])
-def test_what_a_file_system_may_say(tmp_path: Path, number: int) -> None:
-    """What no file system here says: no quota, no broken disk, no server far away."""
-    why = f"{os.strerror(number)}: .*choose another --output-dir"
-    with pytest.raises(OutputError, match=f"can't write {tmp_path}: {why}"), writing(tmp_path):
-        raise OSError(number, os.strerror(number))
-    with pytest.raises(OutputError, match=f"can't write there: {why}"), Output(tmp_path / "out"):
-        raise OSError(number, os.strerror(number), "there")
+def test_failures_that_no_other_code_translates(tmp_path: Path) -> None:
+    why = f"can't write there: {os.strerror(errno.ESTALE)}. Choose another --output-dir"
+    with pytest.raises(OutputError, match=why), Output(tmp_path / "out"):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "there")
     assert not list_names(tmp_path)
 
 
-# -- who else is at it
+@pytest.mark.parametrize("failure", [ConnectionResetError(104, "reset"), OSError("no number")])
+def test_failures_of_the_network_are_not_those_of_the_output(
+    tmp_path: Path, failure: OSError
+) -> None:
+    with pytest.raises(OSError) as caught, Output(tmp_path / "out"):
+        raise failure
+    assert caught.value is failure
+
+
+# -- several runs at once
 
 
 def test_two_runs_at_once(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
@@ -478,7 +691,7 @@ def test_two_runs_at_once(stage_in: StageIn, platform: Sandbox, new: Path) -> No
         platform.faults.remove(stall)
         first.communicate(timeout=20)
     assert second.code == 73
-    assert "another run" in second.reason
+    assert "Another stage-in process" in second.reason
     assert first.returncode == 0
 
 
@@ -486,7 +699,7 @@ def test_two_runs_at_once(stage_in: StageIn, platform: Sandbox, new: Path) -> No
 def test_two_runs_at_any_time(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
 ) -> None:
-    """At least one ends well; the other finds it at work, or what it has left."""
+    """At least one succeeds. The other is refused, or finds the finished catalog."""
     print(f"STAGE_IN_SEED={os.environ['STAGE_IN_SEED']}")  # noqa: T201
     draw = random.Random(os.environ["STAGE_IN_SEED"])
     refused = 0
@@ -504,7 +717,7 @@ def test_two_runs_at_any_time(
         for run in ended:
             if run.code:
                 refused += 1
-                assert_refused(run, "another run", "wait for it")
+                assert_refused(run, "Another stage-in process", "Wait for it")
         assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
         assert list_names(stage_in.folder) == {"catalog"}
         shutil.rmtree(stage_in.folder / "catalog")
@@ -531,7 +744,7 @@ for _ in range(int(sys.argv[3])):
             alone += 1
             output.keep_only(output.catalog, [])
             output.catalog.mkdir(exist_ok=True)
-            (output.catalog / seed).write_text("")
+            (output.catalog / seed).write_text(draw.choice(["", "a file to resume from"]))
             end = draw.choice([None, TemporaryError, ValueError, OutputError])
             if end is None:
                 if output.path.exists():
@@ -543,14 +756,14 @@ for _ in range(int(sys.argv[3])):
             if end is not None:
                 raise end("drawn")
     except (TemporaryError, ValueError, OutputError) as error:
-        assert str(error) == "drawn" or "another run" in str(error), error
+        assert str(error) == "drawn" or "another stage-in process" in str(error), error
 print(alone, published)
 """
 
 
 @pytest.mark.slow
 def test_contenders(tmp_path: Path) -> None:
-    """Processes that take and leave the staging folder all the time: one of them at a time."""
+    """Only one of several processes has the staging folder at any time."""
     with ExitStack() as stack:
         contenders = [
             stack.enter_context(

@@ -1,9 +1,7 @@
-"""The Application Package: one file, and what the validators of its kind say of it."""
+"""The Application Package: what the one file contains, and what four validators find in it."""
 
 import json
-import os
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +12,13 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, SameTree
-from tests.test_cwl import cwltool
-from tests.test_environment import TOOL
+from tests.cwl_runs import PRESERVE_TRUST, cwltool, run_package_program
 
 pytestmark = pytest.mark.slow
 
-PROGRAMS = Path(sys.prefix) / "package" / "bin"
 PROCESS = "stage-in-app"
-# What is left to people: the image is a hint, as `--no-container` could not be had otherwise; whom
-# to ask and where to read are for who publishes the package.
+# Findings that are accepted: the image is a hint, as `--no-container` would not work otherwise, and
+# whoever publishes the package adds an address for questions and a link to its documentation.
 FOR_REVIEW = {
     ("EOAP.CONTAINER.HINT", "stage-in/hints"),
     ("TM.METADATA.QUALITY", "metadata/author/email"),
@@ -33,30 +29,15 @@ Check = Callable[[Path], list[str]]
 Damage = Callable[[dict[str, Any]], object]
 
 
-def run_program(
-    name: str, *arguments: str | Path, cwd: Path, timeout: float = 120, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a program of the packages' own environment."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        [PROGRAMS / name, *arguments],
-        cwd=cwd,
-        env={"PATH": path, "HOME": str(cwd), **variables},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-
-
 def find(parts: list[Any], name: str) -> Any:
-    """The part of a bundle that has an id: a process, or an input or output of one."""
+    """Return the process, or the input or output of a process, that has an id."""
     (part,) = (part for part in parts if part["id"] == name)
     return part
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as `make package` makes it."""
+    """The package that `make package` writes."""
     bundle = tmp_path_factory.mktemp("package") / "stage-in.app.cwl"
     made = subprocess.run(
         ["make", "--directory", ROOT, "package", f"PACKAGE={bundle}"],
@@ -69,8 +50,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_eoap_validator(bundle: Path) -> list[str]:
-    """What eoap-validator finds; it ends by 0 also where it could not look ("blocked")."""
-    run = run_program(
+    """Return what eoap-validator finds; it exits with 0 even for checks that were "blocked"."""
+    run = run_package_program(
         *("eoap-validator", f"{bundle}#{PROCESS}", "--format", "json"),
         *("--profile", "eoap-package", "--profile", "metadata"),
         cwd=bundle.parent,
@@ -88,7 +69,7 @@ def check_eoap_validator(bundle: Path) -> list[str]:
 
 
 def loosen_arrays(document: dict[str, Any]) -> None:
-    """Take optional arrays for arrays: ogc-ap-validator 0.5 ends by a traceback at them."""
+    """Replace optional arrays by arrays: ogc-ap-validator 0.5 fails on them with a traceback."""
     for process in document["$graph"]:
         for port in process["inputs"]:
             match port["type"]:
@@ -97,12 +78,12 @@ def loosen_arrays(document: dict[str, Any]) -> None:
 
 
 def check_ap_validator(bundle: Path) -> list[str]:
-    """What ap-validator finds, but that a stage-in is given no Directory."""
+    """Return what ap-validator finds, except that a stage-in has no input of type Directory."""
     document = yaml.safe_load(bundle.read_text())
     loosen_arrays(document)
     copy = bundle.with_suffix(".arrays.cwl")
     copy.write_text(yaml.safe_dump(document, sort_keys=False))
-    run = run_program(
+    run = run_package_program(
         *("ap-validator", "--detail", "all", "--format", "json", copy), cwd=bundle.parent
     )
     if not run.stdout:
@@ -119,7 +100,7 @@ def check_ap_validator(bundle: Path) -> list[str]:
 
 
 def check_cwltool(bundle: Path) -> list[str]:
-    """What cwltool finds in the bundle and in the workflow; warnings leave its exit code at 0."""
+    """Return what cwltool finds in the file and in the workflow; it exits with 0 after warnings."""
     complaints = []
     for name in (str(bundle), f"{bundle}#{PROCESS}"):
         run = cwltool("--validate", "--strict", name, cwd=bundle.parent)
@@ -133,10 +114,12 @@ def check_cwltool(bundle: Path) -> list[str]:
 
 
 def check_cwl2ogc(bundle: Path) -> list[str]:
-    """What the description of an OGC process lacks: cwl2ogc leaves out what it can't convert."""
+    """Return what cwl2ogc could not convert, and therefore left out of the OGC process."""
     output = bundle.with_suffix(".json")
     output.unlink(missing_ok=True)
-    run = run_program("transpiler-mate", "cwl2ogc", "--output", output, bundle, cwd=bundle.parent)
+    run = run_package_program(
+        *("transpiler-mate", "cwl2ogc", "--output", output, bundle), cwd=bundle.parent
+    )
     if run.returncode:
         return [run.stderr]
     workflow = find(yaml.safe_load(bundle.read_text())["$graph"], PROCESS)
@@ -155,9 +138,10 @@ def check_cwl2ogc(bundle: Path) -> list[str]:
 CHECKS: list[Check] = [check_eoap_validator, check_ap_validator, check_cwltool, check_cwl2ogc]
 
 
-def test_one_file(bundle: Path) -> None:
+def test_package_is_one_file_with_the_metadata_of_the_project(bundle: Path) -> None:
     document = yaml.safe_load(bundle.read_text())
-    project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
+    pyproject = ROOT / "command-line-tools/stage-in/pyproject.toml"
+    project = tomllib.loads(pyproject.read_text())["project"]
     assert document["s:softwareVersion"] == project["version"]
     assert document["s:description"] == project["description"]
     assert document["s:license"].endswith(f"/{project['license']}")
@@ -167,7 +151,7 @@ def test_one_file(bundle: Path) -> None:
     assert tool["hints"] == [
         {"class": "DockerRequirement", "dockerPull": f"stage-in:{project['version']}"}
     ]
-    # The workflow hands on what the tool takes, and nothing is lost on the way into the bundle.
+    # The workflow passes on every input of the tool, and the bundle keeps their defaults.
     source = yaml.safe_load((ROOT / "stage-in.cwl").read_text())
     names = list(source["inputs"])
     assert [port["id"] for port in workflow["inputs"]] == names
@@ -179,8 +163,8 @@ def test_one_file(bundle: Path) -> None:
     assert tool["temporaryFailCodes"] == source["temporaryFailCodes"]
 
 
-def test_no_apostrophes(bundle: Path) -> None:
-    """A runner on Argo rewrites quotes in what it is given."""
+def test_texts_have_no_apostrophes(bundle: Path) -> None:
+    """A runner based on Argo rewrites quotes in documents."""
     document = yaml.safe_load(bundle.read_text())
     texts = [
         text
@@ -193,17 +177,17 @@ def test_no_apostrophes(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_clean(bundle: Path, check: Check) -> None:
+def test_validator_finds_nothing(bundle: Path, check: Check) -> None:
     assert check(bundle) == []
 
 
 def get_process(document: dict[str, Any], name: str) -> Any:
-    """A process of a bundle, to be edited."""
+    """Return a process of a package, to edit it."""
     return find(document["$graph"], name)
 
 
 def get_item(document: dict[str, Any], name: str) -> Any:
-    """The first input of a process of a bundle, to be edited."""
+    """Return the input `item` of a process of a package, to edit it."""
     return find(get_process(document, name)["inputs"], "item")
 
 
@@ -283,7 +267,7 @@ DAMAGES: list[tuple[str, Check, Damage, str]] = [
     ("check", "damage", "complaint"),
     [pytest.param(*damage, id=name) for name, *damage in DAMAGES],
 )
-def test_each_check_can_fail(
+def test_validator_finds_what_is_wrong(
     bundle: Path, tmp_path: Path, check: Check, damage: Damage, complaint: str
 ) -> None:
     document = yaml.safe_load(bundle.read_text())
@@ -293,21 +277,21 @@ def test_each_check_can_fail(
     assert complaint in "\n".join(check(broken))
 
 
-def test_optional_arrays_are_still_too_much_for_ap_validator(bundle: Path) -> None:
-    """The day they aren't, `loosen_arrays` can go."""
-    run = run_program("ap-validator", bundle, cwd=bundle.parent)
+def test_ap_validator_still_fails_on_optional_arrays(bundle: Path) -> None:
+    """When this fails, `loosen_arrays` is no longer needed."""
+    run = run_package_program("ap-validator", bundle, cwd=bundle.parent)
     assert run.returncode == 1
     assert "'list' object has no attribute 'items'" in run.stderr
 
 
-def test_stages(
+def test_package_stages_a_product(
     bundle: Path, platform: Sandbox, tmp_path: Path, new: Path, assert_same_tree: SameTree
 ) -> None:
     params = tmp_path / "params.yml"
     inputs = {"item": platform.item_url(new.name), "access_token": platform.mint()}
     params.write_text(json.dumps({**inputs, "output_dir": "first"}))
     run = cwltool(
-        *("--no-container", "--preserve-environment", "CDSE_TRUSTED_HOSTS"),
+        *("--no-container", *PRESERVE_TRUST),
         *("--outdir", tmp_path / "out", f"{bundle}#{PROCESS}", params),
         cwd=tmp_path,
         **platform.environment,

@@ -1,4 +1,4 @@
-"""One address of the Web on this machine, for programs that must fetch it by its own name."""
+"""A stand-in for one Web address, for programs that fetch it by its real name."""
 
 import ssl
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 
 import trustme
 
-# The type of the references that platforms hand to a stage-in; theirs has more, for people.
+# The type of references that platforms pass to a stage-in. The real file also has descriptions.
 SCHEMA = "https://raw.githubusercontent.com/eoap/schemas/main/string_format.yaml"
 URI = "- {type: record, name: URI, fields: [{name: value, type: string}]}\n"
 
 
 @contextmanager
 def serve_schema(folder: Path) -> Iterator[dict[str, str]]:
-    """Serve the schema at its address, behind a proxy that knows nothing else.
+    """Serve the schema at its real address, behind a proxy that serves nothing else.
 
     Yields:
-        The variables by which programs find the proxy and trust it.
+        The variables with which programs use the proxy and trust its certificate.
     """
     address = urlsplit(SCHEMA)
     authority = trustme.CA()

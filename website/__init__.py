@@ -1,1 +1,1 @@
-"""The documentation as a site: pages put together, diagrams generated, the result looked at."""
+"""The documentation as a site: the generated parts of its pages, its settings, and its check."""

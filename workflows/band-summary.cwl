@@ -1,11 +1,11 @@
 cwlVersion: v1.2
 class: CommandLineTool
 id: band-summary
-label: Tell what the bands of a staged product hold
+label: Summarise the bands of a staged product
 doc: >-
-  A step that takes a stage-in's output as steps do which know no more of it than that: the folder
-  has a catalog.json, its first item is the product, the assets with the role data are the bands, and
-  eo:bands says which. Prints their size and mean as JSON.
+  Prints the size and the mean of each band as JSON. This step relies only on conventions that any
+  stage-in step follows: the folder contains a catalog.json, its first item is the product, the
+  bands are the assets with the role data, and eo:bands names them.
 
 baseCommand: python3
 arguments: [band-summary.py]
@@ -51,7 +51,7 @@ inputs:
   staged:
     type: Directory
     label: Catalog
-    doc: The folder that holds catalog.json
+    doc: The folder that contains catalog.json
     inputBinding: {}
 
 stdout: bands.json
@@ -60,4 +60,4 @@ outputs:
   bands:
     type: stdout
     label: Bands
-    doc: What each band holds
+    doc: Size and mean of each band

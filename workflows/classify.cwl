@@ -3,8 +3,8 @@ class: CommandLineTool
 id: classify
 label: Classify the tiles of a staged product
 doc: >-
-  Gives each tile of 64 x 64 pixels of 10 m a land cover by spectral indices of its reflectance, in a
-  cloud-optimised GeoTIFF with a colour table, in a STAC catalog.
+  Assigns a land cover class to each tile of 64 x 64 pixels of 10 m by spectral indices of its
+  reflectance. The result is a STAC catalog with a cloud-optimised GeoTIFF that has a colour table.
 
 baseCommand: classify
 
@@ -25,7 +25,7 @@ inputs:
   staged:
     type: Directory
     label: Staged product
-    doc: The folder of a staged product, which holds catalog.json
+    doc: The folder of a staged product, which contains catalog.json
     inputBinding:
       prefix: --staged
 
@@ -33,6 +33,6 @@ outputs:
   classified:
     type: Directory
     label: Land cover
-    doc: The folder that holds catalog.json
+    doc: The folder that contains catalog.json
     outputBinding:
       glob: landcover

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Stage a product from a platform on this machine and classify its tiles: what
-# `make demo-classification` runs.
+# Stage a product from a sandbox on this machine and classify its tiles. `make demo-classification`
+# runs this script.
 set -eu
 . sandbox/serve.sh
 
 folder=demo/classification
-rm -rf "$folder/catalog" "$folder/landcover" # of a former run
+rm -rf "$folder/catalog" "$folder/landcover" # Remove the output of an earlier run.
 serve "$folder" --pixels 2196
 
-# What holds a token is for the user's eyes only.
+# The job order contains a token, so only the user may read it.
 umask 077
 cat > "$folder/params.yml" << END
 item: $SANDBOX_ITEM

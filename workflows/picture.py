@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.pyplot import subplots
 from pystac.extensions.classification import ClassificationExtension
 
-SIDE = 600  # pixels of the quicklook, at most
+MAX_SIDE = 600  # pixels along a side of the true colour image
 
 
 def read_item(folder: Path) -> pystac.Item:
@@ -21,21 +21,21 @@ def read_item(folder: Path) -> pystac.Item:
 
 
 def main(staged: Path, landcover: Path, picture: Path) -> None:
-    """Draw both, on one extent."""
+    """Draw both images with the same extent."""
     matplotlib.use("Agg")
     asset = read_item(landcover).assets["landcover"]
     with rasterio.open(read_item(staged).assets["visual"].get_absolute_href()) as source:
-        side = min(SIDE, source.width)
+        side = min(MAX_SIDE, source.width)
         colours = source.read(out_shape=(3, side, side)).transpose(1, 2, 0)
         bounds = source.bounds
     with rasterio.open(asset.get_absolute_href()) as raster:
-        classes, ends = raster.read(1), raster.bounds
+        classes, extent = raster.read(1), raster.bounds
         table = np.array([raster.colormap(1)[value][:3] for value in range(256)], np.uint8)
 
     figure, (left, right) = subplots(1, 2, figsize=(9, 4.6), layout="constrained")
     left.imshow(colours, extent=(bounds.left, bounds.right, bounds.bottom, bounds.top))
     left.set_title("True colour")
-    right.imshow(table[classes], extent=(ends.left, ends.right, ends.bottom, ends.top))
+    right.imshow(table[classes], extent=(extent.left, extent.right, extent.bottom, extent.top))
     right.set(xlim=(bounds.left, bounds.right), ylim=(bounds.bottom, bounds.top))
     right.set_title("Land cover by tiles of 64 x 64 pixels")
     for axes in (left, right):

@@ -1,11 +1,11 @@
-# The Application Package (OGC 20-089r1); platforms deploy the one file that `make package` makes.
+# The Application Package (OGC 20-089r1). Platforms deploy the single file that `make package` writes.
 cwlVersion: v1.2
 class: Workflow
 id: stage-in-app
 label: Stage a Sentinel-2 Level-1C product
 doc: >-
-  Given a STAC item of a Sentinel-2 Level-1C product in the Copernicus Data Space Ecosystem and a
-  token, leaves a verified, self-contained STAC catalog of the product.
+  Downloads and verifies a Sentinel-2 Level-1C product of the Copernicus Data Space Ecosystem, and
+  writes a self-contained STAC catalog of it.
 
 $namespaces:
   s: https://schema.org/
@@ -19,7 +19,7 @@ s:dateCreated: "2026-11-22"
 s:license: https://spdx.org/licenses/Apache-2.0
 s:keywords: [Sentinel-2, Level-1C, STAC, CWL, Copernicus, stage-in]
 s:operatingSystem: Linux
-# Who publishes a package fills in whom to ask, and where its documentation is to be read.
+# The publisher of a package fills in the contact and the address of the documentation.
 s:publisher:
   "@type": s:Organization
   s:name: The stage-in developers
@@ -39,33 +39,33 @@ inputs:
   item:
     type: string
     label: STAC item
-    doc: URL of the product in a STAC API of the platform, or a path where the tool runs without a container
+    doc: URL of the item in a STAC API of the Copernicus Data Space, or a path if the tool runs without a container
   access_token:
     type: string
     label: Token
-    doc: Access token or refresh token of an account of the platform
+    doc: Access token or refresh token of a Copernicus Data Space account
     default: ""
   output_dir:
     type: string
     label: Folder
-    doc: Name of the folder of the catalog
+    doc: Name of the catalog folder
     default: catalog
   assets:
     type: string[]?
     label: Bands
-    doc: Bands such as B04, or their names in the staged item such as red; all where none is given
+    doc: Bands such as B04, or their names in the staged item such as red; all bands by default
 
 outputs:
   staged:
     type: Directory
     label: Catalog
-    doc: The folder that holds catalog.json
+    doc: The folder that contains catalog.json
     outputSource: stage-in/staged
 
 steps:
   stage-in:
     label: Stage
-    doc: Stage the product and verify each of its files
+    doc: Downloads the product and verifies each file
     run: ../stage-in.cwl
     in:
       item: item

@@ -3,10 +3,11 @@ class: CommandLineTool
 id: stage-in-eoepca
 label: Stage a Sentinel-2 Level-1C product for an Application Package
 doc: >-
-  The stage-in of platforms that wrap an Application Package in steps of their own (ZOO-Project with
-  eoap-cwlwrap): for each Directory that the package takes, one reference is staged. The token is no
-  input, as those are shown to users and stored with the job: it is in the environment of the pod, as
-  CDSE_ACCESS_TOKEN, CDSE_REFRESH_TOKEN, or CDSE_USERNAME with CDSE_PASSWORD.
+  The stage-in step for platforms that wrap an Application Package in their own steps (ZOO-Project
+  with eoap-cwlwrap). It stages one reference for each Directory input of the package. The token is
+  not an input, because platforms show inputs to users and store them with the job. The tool reads
+  it from the environment of the pod: CDSE_ACCESS_TOKEN, CDSE_REFRESH_TOKEN, or CDSE_USERNAME with
+  CDSE_PASSWORD.
 
 $namespaces:
   s: https://schema.org/
@@ -20,7 +21,7 @@ s:dateCreated: "2026-11-22"
 s:license: https://spdx.org/licenses/Apache-2.0
 s:keywords: [Sentinel-2, Level-1C, STAC, CWL, Copernicus, stage-in]
 s:operatingSystem: Linux
-# Who publishes a package fills in whom to ask, and where its documentation is to be read.
+# The publisher of a package fills in the contact and the address of the documentation.
 s:publisher:
   "@type": s:Organization
   s:name: The stage-in developers
@@ -43,7 +44,8 @@ arguments:
   - prefix: --output-dir
     valueFrom: catalog
 
-# No EnvVarRequirement: a variable that is set here, be it to nothing, hides the one of the Secret.
+# There is no EnvVarRequirement because a variable that is set here, even to an empty string, would
+# replace the one from the Kubernetes Secret.
 requirements:
   NetworkAccess:
     networkAccess: true
@@ -66,7 +68,7 @@ inputs:
   reference:
     type: https://raw.githubusercontent.com/eoap/schemas/main/string_format.yaml#URI
     label: STAC item
-    doc: URL of the product in a STAC API of the platform
+    doc: URL of the item in a STAC API of the Copernicus Data Space
 
 outputs:
   staged:

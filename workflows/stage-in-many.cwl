@@ -3,9 +3,9 @@ class: Workflow
 id: stage-in-many
 label: Stage Sentinel-2 Level-1C products
 doc: >-
-  Runs stage-in.cwl for each of several items. Their folders have distinct names, given in the order
-  of the items: folders of one name would be merged into one, with the catalog.json of one product
-  for all. The token is a secret to cwltool and Toil; not for Calrissian as it is, see
+  Runs stage-in.cwl for each of several items. The folders need distinct names, in the order of the
+  items: a runner merges folders of the same name, and only one catalog.json is left. cwltool and
+  Toil treat the token as a secret. Calrissian cannot run this workflow unchanged, see
   stage-in-secret.cwl.
 
 requirements:
@@ -22,20 +22,20 @@ inputs:
   item:
     type: string[]
     label: STAC items
-    doc: URLs of the products in a STAC API of the platform, or paths where the tool runs without a container
+    doc: URLs of the items in a STAC API of the Copernicus Data Space, or paths if the tool runs without a container
   access_token:
     type: string
     label: Token
-    doc: Access token or refresh token of an account of the platform
+    doc: Access token or refresh token of a Copernicus Data Space account
     default: ""
   output_dir:
     type: string[]
     label: Folders
-    doc: Distinct names of the folders of the catalogs, as many as there are items
+    doc: Distinct names of the catalog folders, one for each item
   assets:
     type: string[]?
     label: Bands
-    doc: Bands such as B04, or their names in the staged item such as red; all where none is given
+    doc: Bands such as B04, or their names in the staged item such as red; all bands by default
 
 outputs:
   staged:

@@ -1,13 +1,13 @@
 cwlVersion: v1.2
 class: Workflow
 id: stage-in-secret
-label: Stage a Sentinel-2 Level-1C product, the token being a secret
+label: Stage a Sentinel-2 Level-1C product with a secret token
 doc: >-
-  Runs stage-in.cwl, and tells cwltool and Toil that the token is a secret, which keeps it out of
-  their logs and out of what cwltool --provenance writes; stage-in.cwl by itself can not. Toil has
-  it in its job store nevertheless, until the run has succeeded. The hint counts in the outermost
-  workflow only: one of your own around stage-in.cwl must have it too. Not for Calrissian, which
-  hands the tool a placeholder in place of a secret: run stage-in.cwl there.
+  Runs stage-in.cwl and marks the token as a secret for cwltool and Toil. They then keep it out of
+  their logs and of the files that cwltool --provenance writes. Toil still stores it in its job store
+  until the run has succeeded. The hint only has an effect in the outermost workflow, so a workflow
+  that embeds stage-in.cwl needs it too. Calrissian passes the tool a placeholder instead of the
+  secret, so use stage-in.cwl there.
 
 $namespaces:
   cwltool: http://commonwl.org/cwltool#
@@ -20,27 +20,27 @@ inputs:
   item:
     type: string
     label: STAC item
-    doc: URL of the product in a STAC API of the platform, or a path where the tool runs without a container
+    doc: URL of the item in a STAC API of the Copernicus Data Space, or a path if the tool runs without a container
   access_token:
     type: string
     label: Token
-    doc: Access token or refresh token of an account of the platform
+    doc: Access token or refresh token of a Copernicus Data Space account
     default: ""
   output_dir:
     type: string
     label: Folder
-    doc: Name of the folder of the catalog
+    doc: Name of the catalog folder
     default: catalog
   assets:
     type: string[]?
     label: Bands
-    doc: Bands such as B04, or their names in the staged item such as red; all where none is given
+    doc: Bands such as B04, or their names in the staged item such as red; all bands by default
 
 outputs:
   staged:
     type: Directory
     label: Catalog
-    doc: The folder that holds catalog.json
+    doc: The folder that contains catalog.json
     outputSource: stage-in/staged
 
 steps:

@@ -1,10 +1,11 @@
 cwlVersion: v1.2
 class: Workflow
 id: tile-classification
-label: Land cover of a Sentinel-2 Level-1C product, by tiles
+label: Classify the tiles of a Sentinel-2 Level-1C product
 doc: >-
-  Stages the bands that are needed of a product, and classifies its tiles of 64 x 64 pixels. The
-  token is a secret to cwltool and Toil; not for Calrissian as it is, see stage-in-secret.cwl.
+  Stages the bands of a product that the classification needs, and classifies its tiles of 64 x 64
+  pixels. cwltool and Toil treat the token as a secret. Calrissian cannot run this workflow
+  unchanged, see stage-in-secret.cwl.
 
 $namespaces:
   cwltool: http://commonwl.org/cwltool#
@@ -17,28 +18,28 @@ inputs:
   item:
     type: string
     label: STAC item
-    doc: URL of the product in a STAC API of the platform, or a path where the tool runs without a container
+    doc: URL of the item in a STAC API of the Copernicus Data Space, or a path if the tool runs without a container
   access_token:
     type: string
     label: Token
-    doc: Access token or refresh token of an account of the platform
+    doc: Access token or refresh token of a Copernicus Data Space account
     default: ""
   assets:
     type: string[]
     label: Bands
-    doc: The bands that the classification reads, and the true colour image
+    doc: Bands to stage; the default is those that the classification reads and the true colour image
     default: [B02, B03, B04, B08, B10, B11, TCI]
 
 outputs:
   classified:
     type: Directory
     label: Land cover
-    doc: The folder of the land cover, which holds catalog.json
+    doc: The land cover folder, which contains catalog.json
     outputSource: classify/classified
   staged:
     type: Directory
     label: Staged product
-    doc: The folder of the staged product, which holds catalog.json
+    doc: The folder of the staged product, which contains catalog.json
     outputSource: stage-in/staged
 
 steps:

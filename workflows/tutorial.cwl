@@ -1,26 +1,26 @@
 cwlVersion: v1.2
 class: Workflow
 id: tutorial
-label: Stage a Sentinel-2 Level-1C product and tell what its bands hold
+label: Stage a Sentinel-2 Level-1C product and summarise its bands
 doc: >-
-  How a workflow embeds stage-in.cwl: it passes item and access_token, and hands staged to the step
-  that follows.
+  Shows how a workflow embeds stage-in.cwl. It passes item and access_token to it, and passes its
+  output staged to the next step.
 
 inputs:
   item:
     type: string
     label: STAC item
-    doc: URL of the product in a STAC API of the platform, or a path where the tool runs without a container
+    doc: URL of the item in a STAC API of the Copernicus Data Space, or a path if the tool runs without a container
   access_token:
     type: string
     label: Token
-    doc: Access token or refresh token of an account of the platform
+    doc: Access token or refresh token of a Copernicus Data Space account
 
 outputs:
   bands:
     type: File
     label: Bands
-    doc: What each band holds, as JSON
+    doc: Size and mean of each band, as JSON
     outputSource: band-summary/bands
 
 steps:

@@ -1,4 +1,4 @@
-"""Give each 64 x 64 pixel tile of a staged product a land cover, by its reflectance."""
+"""Assign a land cover class to each tile of 64 x 64 pixels of a staged product."""
 
 from enum import IntEnum
 from pathlib import Path
@@ -8,6 +8,7 @@ import click
 import numpy as np
 import pystac
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from pystac.extensions.classification import Classification, ClassificationExtension
 from pystac.extensions.projection import ProjectionExtension
@@ -16,17 +17,17 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-TILE = 64  # pixels along a tile's side, on the grid of the finest band: 640 m
-ROWS = 16 * TILE  # rows that are read at once: those of one block of a Level-1C image
+TILE = 64  # pixels along a side of a tile, on the 10 m grid
+ROWS = 16 * TILE  # rows to read at once: one row of the blocks of a Level-1C image
 
-BANDS = ("blue", "green", "red", "nir", "swir16", "cirrus")  # as the item names them
+BANDS = ("blue", "green", "red", "nir", "swir16", "cirrus")  # keys of the item's assets
 
 Tiles = NDArray[np.float64]
 Grid = dict[str, Any]  # crs, transform, width and height of an image
 
 
 class LandCover(IntEnum):
-    """The classes, by their values in the raster."""
+    """The classes and their values in the raster."""
 
     NODATA = 0
     WATER = 1
@@ -49,19 +50,22 @@ COLOURS = {
 
 
 def read_tiles(asset: pystac.Asset, grid: Grid) -> Tiles:
-    """Read a band's mean reflectance by tile.
+    """Read the mean reflectance of each tile in a band.
 
     Args:
-        asset: a band, of whatever resolution, with scale, offset and nodata in `raster:bands`.
-        grid: of the pixels that tiles are counted on.
+        asset: The band, of any resolution, with scale, offset and nodata in `raster:bands`.
+        grid: The grid of the pixels that form the tiles.
 
     Returns:
-        Top-of-atmosphere reflectance, of shape (rows of tiles, columns of tiles); NaN where less
-        than half of a tile has data. Tiles at the lower and right edge may be smaller.
+        Top-of-atmosphere reflectance, of shape (rows of tiles, columns of tiles). It is NaN where
+        less than half of a tile has data. Tiles at the lower and right edge may be smaller.
+
+    Raises:
+        ClickException: The asset has no scale.
     """
     bands = RasterExtension.ext(asset).bands
     if not bands or (scale := bands[0].scale) is None:
-        raise click.ClickException(f"expected a scale of the band {asset.title}, found none")
+        raise click.ClickException(f"expected a scale in raster:bands of {asset.title}, found none")
     offset, nodata = bands[0].offset or 0.0, int(bands[0].nodata or 0)
     strips = []
     with (
@@ -75,7 +79,7 @@ def read_tiles(asset: pystac.Asset, grid: Grid) -> Tiles:
 
 
 def _average(numbers: NDArray[np.uint16], nodata: int) -> Tiles:
-    """Average digital numbers by tile, without those that are no data."""
+    """Return the mean of the valid digital numbers of each tile."""
     rows, columns = (-(-length // TILE) for length in numbers.shape)
     padding = [(0, rows * TILE - numbers.shape[0]), (0, columns * TILE - numbers.shape[1])]
 
@@ -91,15 +95,16 @@ def _average(numbers: NDArray[np.uint16], nodata: int) -> Tiles:
 
 
 def classify(reflectance: dict[str, Tiles]) -> NDArray[np.uint8]:
-    """Classify tiles by spectral indices; the first rule that holds decides.
+    """Classify tiles by spectral indices; the first rule that matches decides.
 
-    NDSI for snow, with its customary bound of 0.4 (Hall et al., 1995), NDWI for water (McFeeters,
-    1996), NDVI for vegetation, the bare soil index for bare ground. All other bounds are a
-    demonstration's: chosen by hand, and validated against nothing. What no rule takes is built.
+    The rules use NDSI for snow, with its customary threshold of 0.4 (Hall et al., 1995), NDWI for
+    water (McFeeters, 1996), NDVI for vegetation, and the bare soil index for bare ground. All other
+    thresholds were chosen by hand for this demonstration and have not been validated. A tile that
+    matches no rule is classified as built-up.
 
     Args:
-        reflectance: top-of-atmosphere, by name of BANDS, each of shape (rows, columns) of tiles,
-            NaN where there are no data.
+        reflectance: Top-of-atmosphere reflectance by the names in BANDS, each of shape (rows,
+            columns) of tiles, with NaN where there is no data.
 
     Returns:
         Values of LandCover, of the same shape.
@@ -118,7 +123,7 @@ def classify(reflectance: dict[str, Tiles]) -> NDArray[np.uint8]:
 
 
 def _index(one: Tiles, other: Tiles) -> Tiles:
-    """Normalise a difference; 0 where both are nothing."""
+    """Return the normalised difference of two bands; 0 where both are 0."""
     total = one + other
     return np.divide(one - other, total, out=np.zeros_like(total), where=total > 0)
 
@@ -127,21 +132,22 @@ def write_raster(classes: NDArray[np.uint8], grid: Grid, path: Path) -> None:
     """Write the classes as a cloud-optimised GeoTIFF with a colour table.
 
     Args:
-        classes: values of LandCover, of shape (rows, columns) of tiles.
-        grid: of the pixels that tiles are counted on.
-        path: the file.
+        classes: Values of LandCover, of shape (rows, columns) of tiles.
+        grid: The grid of the pixels that form the tiles.
+        path: The file to write.
     """
     height, width = classes.shape
-    transform = grid["transform"] @ rasterio.Affine.scale(TILE)
-    place = {"width": width, "height": height, "crs": grid["crs"], "transform": transform}
+    transform = grid["transform"] @ Affine.scale(TILE)
+    georeference = {"width": width, "height": height, "crs": grid["crs"], "transform": transform}
     data = {"dtype": "uint8", "count": 1, "nodata": LandCover.NODATA}
-    with rasterio.open(path, "w", driver="COG", compress="DEFLATE", **place, **data) as target:
+    options = {"driver": "COG", "compress": "DEFLATE", **georeference, **data}
+    with rasterio.open(path, "w", **options) as target:
         target.write(classes, 1)
         target.write_colormap(1, {c: tuple(bytes.fromhex(COLOURS[c])) for c in LandCover})
 
 
 def describe(source: pystac.Item, path: Path) -> pystac.Item:
-    """Describe the raster by an item of the same time and place as the product's."""
+    """Return an item for the raster, with the time and geometry of the product's item."""
     item = pystac.Item(
         id=f"{source.id}_LANDCOVER",
         geometry=source.geometry,
@@ -170,22 +176,22 @@ def describe(source: pystac.Item, path: Path) -> pystac.Item:
     "--staged",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with the catalog.json of one staged product",
+    help="Folder that contains the catalog.json of a staged product",
 )
 @click.option(
     "--output-dir",
     default="landcover",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder of the catalog that is written",
+    help="Folder to write the catalog to",
 )
 def main(staged: Path, output_dir: Path) -> None:
     """Classify the tiles of a staged Sentinel-2 Level-1C product"""  # noqa: D415
     source = next(pystac.Catalog.from_file(str(staged / "catalog.json")).get_items())
     if missing := set(BANDS) - source.assets.keys():
         raise click.ClickException(
-            f"expected the bands {', '.join(BANDS)} in {staged}, found no {', '.join(missing)}: "
-            "stage them, too"
+            f"expected the bands {', '.join(BANDS)} in {staged}, found no {', '.join(missing)}. "
+            "Stage the product again with these bands."
         )
     with rasterio.open(source.assets["blue"].get_absolute_href()) as finest:
         grid = {name: finest.profile[name] for name in ("crs", "transform", "width", "height")}

@@ -1,7 +1,7 @@
-"""As much of a Kubernetes cluster as Calrissian asks for: its API, and a node that runs pods.
+"""The part of a Kubernetes cluster that Calrissian uses: its API, and a node that runs pods.
 
-The server is a real one on 127.0.0.1, the client that talks to it is the real one, and the pods are
-run. What a cluster does beyond that (scheduling, quotas, who may do what) is not here.
+Calrissian's own client talks to a real HTTP server on 127.0.0.1, and the pods run in a container
+engine. Scheduling, quotas and access control are not simulated.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ class Pod:
     """A pod that was submitted.
 
     Attributes:
-        submitted: the document as it came.
-        seen: the document as it is shown, at each change of its state.
-        log: what its container printed.
-        exit_code: of its container, once that has ended.
+        submitted: The document that the client sent.
+        seen: The document that the API shows, after each change of its state.
+        log: The output of its container.
+        exit_code: The exit code of its container; None while it runs.
     """
 
     def __init__(self, submitted: dict[str, Any], number: int, log: Path) -> None:
@@ -41,7 +41,7 @@ class Pod:
         self._number = number
 
     async def note(self, phase: str, state: dict[str, Any]) -> None:
-        """Note a change of state, for those who watch."""
+        """Record a change of state, and notify watchers."""
         facts = {
             "namespace": "default",
             "uid": f"00000000-0000-4000-8000-{self._number:012}",
@@ -75,12 +75,12 @@ class Pod:
 
 
 class Cluster:
-    """A cluster, run by a thread of its own for as long as the context lasts.
+    """A cluster, which a thread runs as long as the context lasts.
 
     Attributes:
-        pods: the pods that were submitted, in their order.
-        asked: what was asked for, as a Role would grant it: verb and resource.
-        refused: why pods were refused.
+        pods: The pods that were submitted, in order.
+        used: The verbs and resources that were used, as a Role would grant them.
+        refused: The reasons for which pods were refused.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class Cluster:
         """Prepare a cluster.
 
         Args:
-            node: what runs the pods.
-            inhabitant: the pod that runs the client.
-            check: says what is wrong with a document, or nothing.
+            node: The node that runs the pods.
+            inhabitant: The pod that runs the client.
+            check: Returns what is wrong with a document, or an empty text.
         """
         self.pods: list[Pod] = []
-        self.asked: set[tuple[str, str]] = set()
+        self.used: set[tuple[str, str]] = set()
         self.refused: list[str] = []
         self.url = ""
         self._node = node
@@ -123,7 +123,7 @@ class Cluster:
         self._thread.join(timeout=60)
 
     def configuration(self) -> str:
-        """A configuration for clients, as a file that KUBECONFIG names."""
+        """Return the content of a file for KUBECONFIG."""
         cluster = {"name": "test", "cluster": {"server": self.url}}
         context = {"name": "test", "context": {"cluster": "test", "user": "test"}}
         parts = {
@@ -150,7 +150,8 @@ class Cluster:
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         self._started.set()
         await self._stop.wait()
-        while self._containers:  # whose client ended before them; one may be about to start
+        # Containers whose client has ended may still run, and one may be about to start.
+        while self._containers:
             for container in self._containers.copy():
                 await asyncio.to_thread(self._node.engine, "kill", container)
             await asyncio.sleep(0.2)
@@ -166,9 +167,9 @@ class Cluster:
     async def _list(self, request: web.Request) -> web.StreamResponse:
         name = request.query["fieldSelector"].removeprefix("metadata.name=")
         if request.query.get("watch") == "True":
-            self.asked.add(("watch", "pods"))
+            self.used.add(("watch", "pods"))
             return await self._watch(request, self._named(name))
-        self.asked.add(("list", "pods"))
+        self.used.add(("list", "pods"))
         own = name == self._inhabitant["metadata"]["name"]
         items = [self._inhabitant] if own else [self._named(name).seen[-1]]
         return web.json_response({"apiVersion": "v1", "kind": "PodList", "items": items})
@@ -185,7 +186,7 @@ class Cluster:
                 count += 1
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
-        self.asked.add(("create", "pods"))
+        self.used.add(("create", "pods"))
         document = await request.json()
         wrong = await asyncio.to_thread(self._check, document)
         try:
@@ -227,15 +228,15 @@ class Cluster:
         await pod.note("Failed" if code else "Succeeded", {"terminated": state})
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
-        """The log of a pod, once that is complete."""
-        self.asked.add(("get", "pods/log"))
+        """Answer with the log of a pod when its container has ended."""
+        self.used.add(("get", "pods/log"))
         pod = self._named(request.match_info["name"])
         assert request.query["follow"] == "True"
         await pod.until(lambda: pod.exit_code is not None)
         return web.Response(body=pod.log.read_bytes(), content_type="text/plain")
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
-        self.asked.add(("delete", "pods"))
+        self.used.add(("delete", "pods"))
         pod = self._named(request.match_info["name"])
         if pod.exit_code is None:
             await asyncio.to_thread(self._node.engine, "stop", pod.name)

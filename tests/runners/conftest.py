@@ -16,7 +16,7 @@ import yaml
 
 from tests.conftest import ROOT
 
-# What an engine needs of our environment, next to PATH.
+# The variables that an engine needs besides PATH.
 SETTINGS = ("HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF", "CONTAINER_HOST", "DOCKER_HOST")
 
 
@@ -28,7 +28,7 @@ class Engine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What its commands need, for a process that starts them."""
+        """The variables for a process that runs its commands."""
         return {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
     def __call__(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[Any]:
@@ -37,13 +37,13 @@ class Engine:
         return subprocess.run([self.name, *arguments], capture_output=True, timeout=120, **options)
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """What the engine knows of an image or a container; nothing if it hasn't got it."""
+        """Return the description of an image or a container; empty if there is none."""
         found = self("inspect", name)
         return dict(json.loads(found.stdout)[0]) if found.returncode == 0 else {}
 
     @contextmanager
     def container(self, *arguments: str) -> Iterator[str]:
-        """Run a container in the background, by its id, and remove it."""
+        """Run a container in the background, yield its id, and remove it at the end."""
         run = self("run", "--detach", *arguments)
         assert run.returncode == 0, run.stderr
         container = run.stdout.strip()
@@ -55,7 +55,7 @@ class Engine:
 
 @pytest.fixture(scope="session")
 def engine(pytestconfig: pytest.Config) -> Engine:
-    """The engine; that it isn't there is a failure."""
+    """The engine; a missing one is a failure."""
     engine = Engine(pytestconfig.getoption("--engine"))
     version = engine("version")
     assert version.returncode == 0, version.stderr
@@ -64,16 +64,16 @@ def engine(pytestconfig: pytest.Config) -> Engine:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine) -> str:
-    """The name of the image, which the engine has."""
+    """The name of the image, which the engine must have."""
     tool = yaml.safe_load((ROOT / "stage-in.cwl").read_text())
     name = str(tool["hints"]["DockerRequirement"]["dockerPull"])
-    assert engine.inspect(name), f"no image {name}: build it by `make image`"
+    assert engine.inspect(name), f"no image {name}: run `make image`"
     return name
 
 
 @pytest.fixture
 def bare(tmp_path: Path, new: Path) -> Path:
-    """A product with two empty folders, as some are: HTML and rep_info."""
+    """A product with two empty folders, HTML and rep_info, as some products have."""
     safe = tmp_path / "bare" / new.name
     shutil.copytree(new, safe)
     for path in (safe / "HTML").iterdir():

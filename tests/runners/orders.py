@@ -1,4 +1,4 @@
-"""Job orders that hand the tool, in its container, more variables than the token."""
+"""Job orders that set environment variables of the tool in its container."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,15 @@ def write_order(
 ) -> Path:
     """Write a job order for stage-in.cwl or a workflow around it.
 
-    `cwl:requirements` would be for the outermost process, and lose to the tool's own where that is
-    a step. Overrides are for the tool, wherever it is; they replace its own, hence the token.
+    `cwl:requirements` would apply to the outermost process only, and the tool's own requirements
+    win where the tool is a step. Overrides apply to the tool wherever it is. They replace its own
+    requirements, so that the token's variable must be repeated.
 
     Args:
-        folder: where the job order goes.
-        variables: for the tool.
-        certificates: a file of them, for the tool to see and to trust.
-        inputs: the job order's.
+        folder: The folder of the job order.
+        variables: Variables for the tool.
+        certificates: A file of certificates that the tool is to trust.
+        inputs: The inputs of the job order.
     """
     variables = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **variables}
     requirements: dict[str, Any] = {"EnvVarRequirement": {"envDef": variables}}
@@ -25,8 +26,8 @@ def write_order(
         variables["REQUESTS_CA_BUNDLE"] = f"$(runtime.outdir)/{certificates.name}"
         file = {"class": "File", "location": certificates.as_uri()}
         requirements["InitialWorkDirRequirement"] = {"listing": [file]}
-    # Relative to the outermost document: the tool itself, or one of workflows/. Without effect is
-    # the one that fits nothing.
+    # Keys are relative to the outermost document: the tool itself, or a file in workflows/. A key
+    # that matches nothing has no effect.
     keys = ("stage-in.cwl#stage-in", "../stage-in.cwl#stage-in")
     overrides = {key: {"requirements": requirements} for key in keys}
     params = folder / "params.yml"

@@ -1,4 +1,4 @@
-"""A pod in a container engine, run as its spec says: a node of a cluster, for tests."""
+"""A node of a cluster: it runs a pod in a container engine, by the spec of the pod."""
 
 import json
 import os
@@ -17,25 +17,25 @@ _REFERENCE = re.compile(r"\$(?:\$|\((?P<name>[A-Za-z_.-][\w.-]*)\))")
 
 @contextmanager
 def fields(part: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    """A copy to take all fields out of: one that is left would have been ignored.
+    """Yield a copy from which the caller must take every field, so that none is ignored.
 
     Raises:
-        ValueError: one is left.
+        ValueError: A field is left.
     """
     rest = dict(part)
     yield rest
     if rest:
-        raise ValueError(f"{where}: expected fields that are known, found {json.dumps(rest)}")
+        raise ValueError(f"{where}: expected only known fields, found {json.dumps(rest)}")
 
 
 def check(where: str, found: Any, *expected: Any) -> None:
-    """Raise ValueError unless a value is one that is known."""
+    """Raise ValueError unless a value is one of the expected ones."""
     if found not in expected:
         raise ValueError(f"{where}: expected one of {expected}, found {found!r}")
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """Replace $(NAME) as a kubelet does: names that are unknown stay, and $$ is one $."""
+    """Replace $(NAME) as a kubelet does: unknown names stay as they are, and $$ becomes $."""
 
     def value(match: re.Match[str]) -> str:
         name = match["name"]
@@ -49,10 +49,10 @@ class Node:
     """Runs pods of one container in an engine.
 
     Attributes:
-        engine: the engine.
-        scratch: folder for what lives as long as a pod.
-        claims: the folder of each PersistentVolumeClaim.
-        secrets: the data of each Secret.
+        engine: The engine.
+        scratch: A folder for volumes that exist as long as a pod.
+        claims: The folder of each PersistentVolumeClaim.
+        secrets: The data of each Secret.
     """
 
     engine: Engine
@@ -61,7 +61,7 @@ class Node:
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def environment(self, container: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, str]:
-        """The variables of a container."""
+        """Return the variables of a container."""
         found: dict[str, str] = {}
         for variable in container.get("env", []):
             with fields(variable, "env") as rest:
@@ -87,7 +87,7 @@ class Node:
             return value
 
     def arguments(self, pod: Mapping[str, Any]) -> list[str]:
-        """The arguments of the engine's command that runs a pod."""
+        """Return the arguments of the engine's command that runs a pod."""
         name = pod["metadata"]["name"]
         with fields(pod["spec"], "spec") as spec:
             volumes = {one["name"]: self._volume(name, one) for one in spec.pop("volumes", [])}
@@ -109,7 +109,7 @@ class Node:
             )
             options = [
                 *("--rm", "--pull", "never", "--name", name),
-                *("--network", "host"),  # the platform of the tests is at 127.0.0.1
+                *("--network", "host"),  # the sandbox is at 127.0.0.1
                 *self._limits(rest.pop("resources", {})),
                 *self._identity({**context, **rest.pop("securityContext", {})}),
                 *self._environment_file(name, environment),
@@ -137,7 +137,9 @@ class Node:
     def _mount(self, mount: Mapping[str, Any], volumes: Mapping[str, Path]) -> list[str]:
         with fields(mount, "volumeMount") as rest:
             source = volumes[rest.pop("name")] / rest.pop("subPath", "")
-            source.mkdir(parents=True, exist_ok=True)  # as a kubelet makes the folder of a subPath
+            source.mkdir(
+                parents=True, exist_ok=True
+            )  # a kubelet makes the folder of a subPath, too
             mode = "ro" if rest.pop("readOnly", False) else "rw"
             return ["--volume", f"{source}:{rest.pop('mountPath')}:{mode}"]
 
@@ -153,7 +155,7 @@ class Node:
             user, group = rest.pop("runAsUser"), rest.pop("runAsGroup")
             if rest.pop("runAsNonRoot", False) and user == 0:
                 raise ValueError("runAsNonRoot: expected another user than 0")
-            rest.pop("fsGroup", None)  # the volumes' folders are this user's
+            rest.pop("fsGroup", None)  # the folders of the volumes belong to this user
             check("seccompProfile", rest.pop("seccompProfile", None), None, RUNTIME_DEFAULT)
             options = ["--user", f"{user}:{group}"]
             if self.engine.name == "podman" and os.getuid() != 0:
@@ -164,14 +166,14 @@ class Node:
                 options += ["--cap-drop", capability]
             if rest.pop("readOnlyRootFilesystem", False):
                 options += ["--read-only"]
-                if self.engine.name == "podman":  # which would put a writable /tmp there by itself
+                if self.engine.name == "podman":  # it would mount a writable /tmp by default
                     options += ["--read-only-tmpfs=false"]
         return options
 
     def _environment_file(self, pod: str, environment: Mapping[str, str]) -> list[str]:
-        """The variables, kept out of the list of processes."""
+        """Write the variables to a file, so that they are in no argument list."""
         if any("\n" in value for value in environment.values()):
-            raise ValueError("expected variables of one line")
+            raise ValueError("expected values of one line")
         file = self.scratch / f"{pod}.env"
         file.touch(mode=0o600)
         file.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))

@@ -1,6 +1,6 @@
-"""A Slurm of one node, run by the user who runs the tests, with all its files in one folder.
+"""A Slurm cluster of one node, with all its files in one folder.
 
-Neither root nor /etc/slurm are needed: jobs run as that same user.
+Daemons and jobs run as the user who runs the tests, so that neither root nor /etc/slurm is needed.
 """
 
 import os
@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Self
 
 NODE = "one"
-CPUS = 3  # more than a small machine has: jobs are to run side by side
-PATIENCE = 60  # seconds for the node to come up, or to come to rest
+CPUS = 3  # may be more than the machine has, so that jobs run in parallel
+PATIENCE = 60  # seconds to wait until the node is up, or idle
 
 CONFIGURATION = """\
 ClusterName=test
@@ -46,17 +46,17 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def find_program(name: str) -> str:
-    """The path of a program of Slurm or munge; daemons are not on every user's PATH."""
+    """Return the path of a program of Slurm or munge; the daemons may not be on PATH."""
     path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin")
     if path is None:
         raise FileNotFoundError(
-            f"expected {name} to be installed: it is in Debian's packages slurm-wlm and munge"
+            f"expected {name} to be installed: install Debian's packages slurm-wlm and munge"
         )
     return path
 
 
 def find_ports(number: int) -> list[int]:
-    """Ports that were free a moment ago."""
+    """Return ports that were free a moment ago."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:
@@ -65,11 +65,11 @@ def find_ports(number: int) -> list[int]:
 
 
 class Slurm:
-    """A Slurm that runs for as long as the context lasts.
+    """A Slurm cluster that runs as long as the context lasts.
 
     Attributes:
-        folder: What it writes: logs, the scripts of jobs and their environment.
-        environment: What makes Slurm's clients talk to this one.
+        folder: Its logs, and the scripts and environments of jobs.
+        environment: The variables by which Slurm's clients find it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -103,7 +103,7 @@ class Slurm:
         try:
             self._start(
                 "munged",
-                # it wants its socket where all users can get at it; here one is enough
+                # by default it requires a socket that all users can reach
                 *("--foreground", "--force", f"--log-file={self._munge}/log"),
                 *(f"--{name}-file={self._munge}/{name}" for name in ("key", "pid", "seed")),
                 f"--socket={self._munge}/socket",
@@ -123,7 +123,7 @@ class Slurm:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Cancel what is left of jobs, and stop."""
+        """Cancel the jobs that are left, and stop."""
         try:
             self("scancel", f"--user={self._user}")
             self._wait(lambda: not self("squeue", "--noheader").stdout)
@@ -131,7 +131,7 @@ class Slurm:
             self._stop()
 
     def __call__(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the client's commands."""
+        """Run one of Slurm's client commands."""
         return subprocess.run(
             [find_program(command[0]), *command[1:]],
             env={**os.environ, **self.environment},
@@ -142,7 +142,7 @@ class Slurm:
 
     @property
     def jobs(self) -> list[dict[str, str]]:
-        """What Slurm knows of its jobs, for 300 s after each one's end."""
+        """The jobs that Slurm remembers, which it does for 300 s after their end."""
         records = self("scontrol", "show", "job", "--oneliner").stdout.splitlines()
         return [
             dict(word.split("=", 1) for word in record.split() if "=" in word)
@@ -167,18 +167,20 @@ class Slurm:
         while not condition():
             for name, daemon in self._daemons.items():
                 if daemon.poll() is not None:
-                    raise RuntimeError(f"{name} ended with {daemon.returncode}: {self._tell(name)}")
+                    raise RuntimeError(
+                        f"{name} ended with {daemon.returncode}: {self._get_output(name)}"
+                    )
             if time.monotonic() > end:
-                said = "\n".join(map(self._tell, self._daemons))
-                raise TimeoutError(f"Slurm was not ready after {PATIENCE} s:\n{said}")
+                outputs = "\n".join(map(self._get_output, self._daemons))
+                raise TimeoutError(f"Slurm was not ready after {PATIENCE} s:\n{outputs}")
             time.sleep(0.2)
 
-    def _tell(self, name: str) -> str:
-        """The last that a daemon said."""
+    def _get_output(self, name: str) -> str:
+        """Return the end of a daemon's output."""
         return (self.folder / f"{name}.out").read_text(errors="replace")[-2000:]
 
     def _stop(self) -> None:
-        """Stop the daemons, the last one first."""
+        """Stop the daemons in reverse order."""
         while self._daemons:
             _, daemon = self._daemons.popitem()
             daemon.terminate()

@@ -1,4 +1,4 @@
-"""deploy/argo: what Argo's own models say of it, and its container, run as Argo would."""
+"""deploy/argo: its documents fit Argo's own models, and its container runs as Argo runs it."""
 
 import json
 import re
@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from sandbox.server import Sandbox
 from stage_in.safe.bands import BAND_OF_ASSET
 from tests.conftest import ROOT, SameTree
+from tests.cwl_runs import CWL
 from tests.runners.conftest import Engine
 from tests.runners.pods import Node
-from tests.test_cwl import CWL
 
 DEPLOY = ROOT / "deploy/argo"
 STAC = "https://stac.dataspace.copernicus.eu"
@@ -39,11 +39,11 @@ def load(name: str) -> Document:
 
 
 def validate(document: Document) -> None:
-    """Hold a document against Argo's model of its kind, or Kubernetes' schema.
+    """Validate a document against Argo's model of its kind, or the schema of Kubernetes.
 
     Raises:
-        ValidationError: a field is unknown, missing, or of another type.
-        kubernetes_validate.ValidationError: likewise.
+        ValidationError: A field is unknown, missing, or of the wrong type.
+        kubernetes_validate.ValidationError: A field is unknown, missing, or of the wrong type.
     """
     if not document["apiVersion"].startswith("argoproj.io/"):
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
@@ -52,26 +52,26 @@ def validate(document: Document) -> None:
     model.model_validate(document, extra="forbid")
 
 
-def template() -> Document:
-    """The only template of the WorkflowTemplate."""
+def get_template() -> Document:
+    """Return the only template of the WorkflowTemplate."""
     (found,) = load("stage-in.yaml")["spec"]["templates"]
     return dict(found)
 
 
-def values(parameters: list[Document]) -> dict[str, str]:
+def get_values(parameters: list[Document]) -> dict[str, str]:
     return {one["name"]: one["value"] for one in parameters if "value" in one}
 
 
-def retried() -> set[int]:
-    """The exit codes after which Argo tries again."""
-    strategy = template()["retryStrategy"]
+def get_retried_codes() -> set[int]:
+    """Return the exit codes after which Argo tries again."""
+    strategy = get_template()["retryStrategy"]
     codes = re.fullmatch(r"asInt\(lastRetry\.exitCode\) in \[(.*)\]", strategy["expression"])
     assert codes
     return {int(code) for code in codes[1].split(",")}
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_valid(name: str) -> None:
+def test_document_is_valid(name: str) -> None:
     for document in load_all(name):
         validate(document)
 
@@ -90,7 +90,7 @@ def test_valid(name: str) -> None:
         ("several.yaml", "spec.serviceAccount", "stage-in"),
     ],
 )
-def test_what_is_wrong_is_found(name: str, path: str, value: Any) -> None:
+def test_error_in_a_document_is_found(name: str, path: str, value: Any) -> None:
     document = load(name)
     *way, last = path.split(".")
     part: Any = document
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_found(name: str, path: str, value: Any) -> None:
         validate(document)
 
 
-def test_the_account_may_report_outputs() -> None:
+def test_service_account_may_report_outputs() -> None:
     account, role, binding = load_all("rbac.yaml")
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [one["name"] for one in binding["subjects"]] == [account["metadata"]["name"]]
@@ -116,15 +116,15 @@ def test_the_account_may_report_outputs() -> None:
         assert load(name)["spec"]["serviceAccountName"] == account["metadata"]["name"]
 
 
-def hand_on(artifact: Document, staged: Path, folder: Path) -> Path:
-    """Store an artifact as its archive strategy says, and unpack it for a step that takes it.
+def pass_on(artifact: Document, staged: Path, folder: Path) -> Path:
+    """Store an artifact by its archive strategy, and unpack it for the next step.
 
     Raises:
-        ValueError: by another strategy than tar and none.
+        ValueError: The strategy is neither tar nor none.
     """
-    target = folder / "handed-on"
+    target = folder / "passed-on"
     archive = artifact.get("archive", {"tar": {}})
-    if archive == {"none": {}}:  # an object for each file
+    if archive == {"none": {}}:  # one object for each file
         for path in staged.rglob("*"):
             if path.is_file():
                 copy = target / path.relative_to(staged)
@@ -141,25 +141,24 @@ def hand_on(artifact: Document, staged: Path, folder: Path) -> Path:
     return target
 
 
-def test_what_is_tried_again_is_what_is_temporary() -> None:
-    assert retried() == set(yaml.safe_load(CWL.read_text())["temporaryFailCodes"])
-    assert template()["retryStrategy"]["retryPolicy"] == "Always"
+def test_temporary_failures_are_tried_again() -> None:
+    assert get_retried_codes() == set(yaml.safe_load(CWL.read_text())["temporaryFailCodes"])
+    assert get_template()["retryStrategy"]["retryPolicy"] == "Always"
 
 
-def test_the_image_is_that_of_the_tool() -> None:
+def test_image_is_that_of_the_tool() -> None:
     tool = yaml.safe_load(CWL.read_text())
-    assert template()["container"]["image"] == tool["hints"]["DockerRequirement"]["dockerPull"]
+    assert get_template()["container"]["image"] == tool["hints"]["DockerRequirement"]["dockerPull"]
 
 
 def test_all_bands_are_staged_by_default() -> None:
     spec = load("stage-in.yaml")["spec"]
-    defaults = values(spec["arguments"]["parameters"])
-    assert values(spec["templates"][0]["inputs"]["parameters"]) == defaults
+    defaults = get_values(spec["arguments"]["parameters"])
+    assert get_values(spec["templates"][0]["inputs"]["parameters"]) == defaults
     assert set(defaults["assets"].split(",")) == set(BAND_OF_ASSET.values())
 
 
-def test_names_agree() -> None:
-    """Of the examples and what they refer to."""
+def test_examples_refer_to_the_template_by_the_right_names() -> None:
     spec = load("stage-in.yaml")["spec"]
     inputs = {one["name"] for one in spec["templates"][0]["inputs"]["parameters"]}
     assert {one["name"] for one in spec["arguments"]["parameters"]} == inputs
@@ -178,7 +177,7 @@ def test_names_agree() -> None:
 
 
 def substitute(document: Document, values: Mapping[str, str]) -> Document:
-    """Put values in the place of {{name}}; one without a value is an error, as it is to Argo."""
+    """Replace {{name}} by values; as in Argo, a name without a value is an error."""
 
     def value(match: re.Match[str]) -> str:
         return json.dumps(values[match[1]])[1:-1]
@@ -188,7 +187,7 @@ def substitute(document: Document, values: Mapping[str, str]) -> Document:
 
 
 class Argo:
-    """Runs the template's container in a pod, as Argo makes it, on one and the same volume."""
+    """Runs the template's container in pods such as Argo makes, which share one volume."""
 
     def __init__(self, engine: Engine, platform: Sandbox, folder: Path, secret: Document) -> None:
         self.volume = folder / "volume"
@@ -202,14 +201,14 @@ class Argo:
         """Run a pod.
 
         Args:
-            more: arguments for the command.
-            parameters: those of the template.
+            more: Arguments for the command.
+            parameters: Parameters of the template.
 
         Returns:
-            How it ended, and where Argo would find the artifact.
+            The finished process, and the path of the artifact.
         """
-        given = template()
-        defaults = values(given["inputs"]["parameters"])
+        given = get_template()
+        defaults = get_values(given["inputs"]["parameters"])
         filled = substitute(
             given,
             {f"inputs.parameters.{name}": value for name, value in (defaults | parameters).items()},
@@ -234,14 +233,14 @@ class Argo:
 
 
 @pytest.mark.runner
-def test_a_retry_goes_on(
+def test_retry_resumes(
     engine: Engine,
     image: str,
     tmp_path: Path,
     bare: Path,
     assert_same_tree: SameTree,
 ) -> None:
-    """On the same volume; what is handed on has the folders that are empty, too."""
+    """The retry uses the same volume. The artifact keeps empty folders."""
     with Sandbox([bare]) as platform:
         stage_twice(engine, platform, tmp_path, bare, assert_same_tree)
 
@@ -249,14 +248,14 @@ def test_a_retry_goes_on(
 def stage_twice(
     engine: Engine, platform: Sandbox, folder: Path, safe: Path, assert_same_tree: SameTree
 ) -> None:
-    """A run that fails for a while, and the one after it."""
+    """Run the command while the service fails, and again when it has recovered."""
     secret = {"CDSE_USERNAME": "user", "CDSE_PASSWORD": "secret"}
     argo = Argo(engine, platform, folder, secret)
     item = platform.item_url(safe.name)
     images = "*.jp2*$value"
     platform.faults.add("status=503 on=download path=*.jp2* after=6")
     first, staged = argo("--patience=1", item=item)
-    assert first.returncode in retried(), first.stderr
+    assert first.returncode in get_retried_codes(), first.stderr
     assert not staged.exists()
     arrived = {x.path for x in platform.log.of("download", images) if x.status == 200}
     assert len(arrived) == 6
@@ -270,23 +269,23 @@ def stage_twice(
     assert not fetched & arrived
     assert_same_tree(safe, staged / safe.stem / safe.name)
     assert "stage-in:partial" not in (staged / safe.stem / f"{safe.stem}.json").read_text()
-    (artifact,) = template()["outputs"]["artifacts"]
-    assert_same_tree(staged, hand_on(artifact, staged, folder))
+    (artifact,) = get_template()["outputs"]["artifacts"]
+    assert_same_tree(staged, pass_on(artifact, staged, folder))
 
 
 @pytest.mark.runner
-def test_without_a_secret(
+def test_missing_secret_ends_with_77(
     engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path
 ) -> None:
     run, staged = Argo(engine, platform, tmp_path, {})(item=platform.item_url(new.name))
     assert run.returncode == 77
-    assert "expected a token, found none" in run.stderr
-    assert run.returncode not in retried()
+    assert "CDSE_ACCESS_TOKEN" in run.stderr
+    assert run.returncode not in get_retried_codes()
     assert not staged.exists()
 
 
 @pytest.mark.runner
-def test_several(
+def test_each_item_of_several_is_staged(
     engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path, old: Path
 ) -> None:
     secret = {"CDSE_REFRESH_TOKEN": platform.mint_refresh()}
@@ -294,7 +293,7 @@ def test_several(
     ((step,),) = load("several.yaml")["spec"]["templates"][0]["steps"]
     for name in (new.stem, old.stem):
         given = substitute(deepcopy(step["arguments"]), {"item": name})
-        parameters = values(given["parameters"])
+        parameters = get_values(given["parameters"])
         parameters["item"] = parameters["item"].replace(STAC, platform.stac)
         run, staged = argo("--assets=B01", **parameters)
         assert run.returncode == 0, run.stderr

@@ -1,4 +1,4 @@
-"""The commands that the README and the start page show for a container."""
+"""The commands for containers in the README and on the start page run."""
 
 import json
 from dataclasses import replace
@@ -15,12 +15,14 @@ from tests.test_blocks import PAGES, list_commands
 pytestmark = pytest.mark.runner
 
 
-def test_blocks(engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path) -> None:
-    """After those that they need: what an account takes. The image is `make image`'s already."""
+def test_commands_for_containers_run(
+    engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path
+) -> None:
+    """They run after the commands for accounts, which they need. `make image` has run before."""
     assert "make image" in (ROOT / ".ci/runners").read_text()
     reader = Reader(tmp_path, platform, platform.item_url(new.name))
     reader.settle()
-    # Only by overrides does a container get to know that the sandbox is to be trusted.
+    # Only overrides can tell a tool in a container to trust the sandbox.
     variables = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **platform.environment}
     requirements = {"EnvVarRequirement": {"envDef": variables}}
     tool = f"{(reader.clone / 'stage-in.cwl').as_uri()}#stage-in"

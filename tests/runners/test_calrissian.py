@@ -1,196 +1,23 @@
-"""stage-in.cwl under Calrissian, as deploy/calrissian has it run."""
+"""stage-in.cwl under Calrissian, as deploy/calrissian runs it."""
 
-import json
 import os
-import re
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import yaml
-from kubernetes_validate import SchemaNotFoundError, ValidationError, latest_version, validate
 
 from sandbox.server import Sandbox
-from tests.conftest import ROOT, SameTree
-from tests.runners.cluster import PODS, Cluster, Pod
+from tests.conftest import SameTree
+from tests.cwl_runs import CWL, stage
+from tests.runners.calrissian import JOB, MANIFESTS, Calrissian, Document, find_error
+from tests.runners.cluster import PODS, Cluster
 from tests.runners.conftest import Engine
-from tests.runners.pods import Node, check, expand, fields
-from tests.test_cwl import CWL, stage
-
-BIN = Path(sys.prefix) / "calrissian/bin"
-DEPLOY = ROOT / "deploy/calrissian"
-Document = dict[str, Any]
-
-
-def documents() -> dict[str, Document]:
-    """The manifests, by kind and name."""
-    files = sorted(DEPLOY.glob("*.yaml"))
-    found = [one for file in files for one in yaml.safe_load_all(file.read_text())]
-    names = [
-        one["metadata"].get("name") or one["metadata"]["generateName"].rstrip("-") for one in found
-    ]
-    return {f"{one['kind']} {name}": one for one, name in zip(found, names, strict=True)}
-
-
-MANIFESTS = documents()
-JOB = MANIFESTS["Job stage-in"]
-
-
-def wrong(document: Document) -> str:
-    """Say what Kubernetes' own schema has against a document; nothing if it has nothing."""
-    try:
-        validate(document, latest_version(), strict=True)
-    except (ValidationError, SchemaNotFoundError) as error:
-        return error.message
-    return ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a process of Calrissian ended, and what it left.
-
-    Attributes:
-        code: its exit code.
-        log: what it said on standard error.
-        staged: the output object; None if it failed.
-        results: the folder of the run on the volume.
-        pod: the pod that it submitted.
-        asked: what it asked the cluster for.
-    """
-
-    code: int
-    log: str
-    staged: Any
-    results: Path
-    pod: Pod
-    asked: set[tuple[str, str]]
-
-    @property
-    def said(self) -> str:
-        """What the tool said."""
-        return (self.results / "stage-in.log").read_text()
-
-    @property
-    def container(self) -> Document:
-        """The only container of the pod."""
-        (container,) = self.pod.submitted["spec"]["containers"]
-        return dict(container)
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The environment of the container."""
-        return {one["name"]: one["value"] for one in self.container["env"]}
-
-
-@dataclass(frozen=True)
-class Calrissian:
-    """Runs what job.yaml says, on this machine: the paths of its volumes are folders here."""
-
-    platform: Sandbox
-    node: Node
-    folder: Path
-
-    def __call__(
-        self,
-        cwl: Document | None = None,
-        debug: bool = False,
-        environment: Mapping[str, str] | None = None,
-        **inputs: str,
-    ) -> Run:
-        """Run stage-in.cwl with a job order.
-
-        Args:
-            cwl: another tool instead.
-            debug: whether Calrissian logs all.
-            environment: what the Secret holds, next to where the platform is.
-            inputs: the job order.
-        """
-        secret = {**self.platform.environment, **(environment or {})}
-        files = {
-            "stage-in.cwl": json.dumps(cwl) if cwl else CWL.read_text(),
-            "params.yml": yaml.safe_dump(inputs),
-            "environment.yaml": yaml.safe_dump(secret),
-        }
-        pod: Document = {"metadata": {"name": "stage-in-1"}, **deepcopy(JOB["spec"]["template"])}
-        places = self._mount(pod, files)
-        with fields(pod["spec"]["containers"][0], "container") as container:
-            variables = self.node.environment(container, pod)
-            command, args = container.pop("command"), container.pop("args")
-            for unused in ("name", "image", "env", "resources", "securityContext", "volumeMounts"):
-                container.pop(unused)
-        args = [_placed(expand(text, variables), places) for text in args]
-        if debug:
-            args[args.index("--verbose")] = "--debug"
-        variables = {name: _placed(text, places) for name, text in variables.items()}
-        with Cluster(self.node, pod, wrong) as cluster:
-            configuration = self.folder / "kubeconfig"
-            configuration.write_text(cluster.configuration())
-            run = subprocess.run(
-                [*command, *args],
-                cwd=self.folder,
-                env={
-                    **variables,
-                    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-                    "KUBECONFIG": str(configuration),
-                    "RETRY_ATTEMPTS": "1",
-                },
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-        assert not cluster.refused, run.stderr
-        assert len(cluster.pods) == 1, run.stderr
-        return Run(
-            run.returncode,
-            run.stderr,
-            json.loads(run.stdout or "null"),
-            places["/work"] / pod["metadata"]["name"],
-            cluster.pods[0],
-            cluster.asked,
-        )
-
-    def _mount(self, pod: Document, files: Mapping[str, str]) -> dict[str, Path]:
-        """Make the volumes and say where each is mounted; put these places into the pod."""
-        folders = {}
-        for volume in pod["spec"]["volumes"]:
-            with fields(volume, "volume") as rest:
-                name = rest.pop("name")
-                if "persistentVolumeClaim" in rest:
-                    claim = rest.pop("persistentVolumeClaim")["claimName"]
-                    folders[name] = self.node.claims[claim]
-                    continue
-                folders[name] = self.folder / name
-                folders[name].mkdir()
-                if "configMap" in rest:
-                    check("configMap", rest.pop("configMap"), {"name": "stage-in"})
-                    held = ["stage-in.cwl", "params.yml"]
-                elif "secret" in rest:
-                    secret = MANIFESTS[f"Secret {rest.pop('secret')['secretName']}"]
-                    held = list(secret["stringData"])
-                else:
-                    check("emptyDir", rest.pop("emptyDir"), {})
-                    held = []
-                for file in held:
-                    (folders[name] / file).write_text(files[file])
-        places = {}
-        (container,) = pod["spec"]["containers"]
-        for mount in container["volumeMounts"]:
-            places[mount["mountPath"]] = folders[mount["name"]]
-            mount["mountPath"] = str(folders[mount["name"]])
-        return places
-
-
-def _placed(text: str, places: Mapping[str, Path]) -> str:
-    """Replace the path at which a volume is mounted, at the begin of a path, by its folder."""
-    paths = "|".join(re.escape(path) for path in places)
-    return re.sub(rf"(?:^|(?<==))({paths})(?=/|$)", lambda match: str(places[match[1]]), text)
+from tests.runners.pods import Node
 
 
 @pytest.fixture
@@ -201,13 +28,14 @@ def calrissian(platform: Sandbox, engine: Engine, image: str, tmp_path: Path) ->
     return Calrissian(platform, Node(engine, scratch, {"stage-in": volume}), folder)
 
 
-def edited(edit: Callable[[Any], object]) -> Document:
+def edit_tool(edit: Callable[[Any], object]) -> Document:
+    """Return stage-in.cwl with a change."""
     tool: Document = yaml.safe_load(CWL.read_text())
     edit(tool)
     return tool
 
 
-def test_names_agree() -> None:
+def test_manifests_refer_to_each_other_by_the_right_names() -> None:
     spec = JOB["spec"]["template"]["spec"]
     assert f"ServiceAccount {spec['serviceAccountName']}" in MANIFESTS
     (account,) = (
@@ -229,8 +57,7 @@ def test_names_agree() -> None:
     assert spaces == {None, MANIFESTS["Namespace stage-in"]["metadata"]["name"]}
 
 
-def test_the_secret_is_an_example() -> None:
-    """Its variables are the tool's, and its values nobody's."""
+def test_example_secret_has_the_variables_of_the_tool_and_no_real_values() -> None:
     (text,) = MANIFESTS["Secret stage-in"]["stringData"].values()
     variables = yaml.safe_load(text)
     assert variables.keys() == {"CDSE_USERNAME", "CDSE_PASSWORD"}
@@ -238,8 +65,8 @@ def test_the_secret_is_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_valid(name: str) -> None:
-    assert wrong(MANIFESTS[name]) == ""
+def test_manifest_is_valid(name: str) -> None:
+    assert find_error(MANIFESTS[name]) == ""
 
 
 @pytest.mark.parametrize(
@@ -252,14 +79,14 @@ def test_valid(name: str) -> None:
         ("Namespace stage-in", "kind", "Namespaces"),
     ],
 )
-def test_what_is_wrong_is_found(name: str, path: str, value: str) -> None:
+def test_error_in_a_manifest_is_found(name: str, path: str, value: str) -> None:
     document = deepcopy(MANIFESTS[name])
     *way, last = path.split(".")
     part: Any = document
     for step in way:
         part = part[int(step) if step.isdigit() else step]
     part[last] = value
-    assert wrong(document)
+    assert find_error(document)
 
 
 POD: Document = {
@@ -287,8 +114,9 @@ POD: Document = {
         (["volumes"], [{"name": "work", "hostPath": {"path": "/"}}]),
     ],
 )
-def test_nothing_of_a_pod_is_passed_over(path: list[Any], value: Any, tmp_path: Path) -> None:
-    """A pod is run as it says, or not at all."""
+def test_node_refuses_pods_with_fields_that_it_cannot_honour(
+    path: list[Any], value: Any, tmp_path: Path
+) -> None:
     node = Node(Engine("podman"), tmp_path)
     assert node.arguments(POD)[-1] == POD["spec"]["containers"][0]["image"]
     pod = deepcopy(POD)
@@ -300,11 +128,11 @@ def test_nothing_of_a_pod_is_passed_over(path: list[Any], value: Any, tmp_path: 
         node.arguments(pod)
 
 
-def test_a_pod_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_cluster_refuses_an_invalid_pod(tmp_path: Path) -> None:
     pod = deepcopy(POD)
     pod["spec"]["containers"][0]["comand"] = "stage-in"
     node = Node(Engine("podman"), tmp_path)
-    with Cluster(node, POD, wrong) as cluster:
+    with Cluster(node, POD, find_error) as cluster:
         answer = requests.post(f"{cluster.url}{PODS}", json=pod, timeout=60)
     assert answer.status_code == 422
     assert "comand" in answer.json()["message"]
@@ -312,7 +140,7 @@ def test_a_pod_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.runner
-def test_stage(
+def test_product_is_staged_in_a_pod(
     calrissian: Calrissian,
     platform: Sandbox,
     engine: Engine,
@@ -326,7 +154,7 @@ def test_stage(
     run = calrissian(item=item, environment=secret)
     assert run.code == 0, run.log
     assert "Final process status is success" in run.log
-    assert secret["CDSE_PASSWORD"] not in run.log + run.said
+    assert secret["CDSE_PASSWORD"] not in run.log + run.tool_log
     outside = tmp_path / "outside"
     outside.mkdir()
     assert stage(platform, outside, item=item).returncode == 0
@@ -363,9 +191,9 @@ def test_stage(
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    assert run.asked == granted
+    assert run.used == granted
 
-    # That very pod would do with less: Calrissian has no option for it.
+    # The same pod runs with fewer rights, too, but Calrissian has no option for them.
     pod = deepcopy(run.pod.submitted)
     pod["metadata"]["name"] += "-restricted"
     pod["spec"]["containers"][0]["securityContext"] = {
@@ -383,11 +211,11 @@ def test_stage(
 
 
 @pytest.mark.runner
-def test_without_a_token(calrissian: Calrissian, platform: Sandbox, new: Path) -> None:
+def test_missing_token_ends_with_77(calrissian: Calrissian, platform: Sandbox, new: Path) -> None:
     run = calrissian(item=platform.item_url(new.name))
     assert run.code == 1
     assert "handling completion with 77" in run.log
-    assert "expected a token, found none" in run.said
+    assert "CDSE_ACCESS_TOKEN" in run.tool_log
     assert "temporaryFail" not in run.log
 
 
@@ -395,12 +223,12 @@ def test_without_a_token(calrissian: Calrissian, platform: Sandbox, new: Path) -
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
-        # What is missing decides, as in cwltool, so the exit code is in the log alone.
+        # As in cwltool, a missing output counts more than the exit code, which is only in the log.
         ("Directory", "Did not find output"),
         ("Directory?", "Final process status is temporaryFail"),
     ],
 )
-def test_a_temporary_failure(
+def test_exit_code_75_is_temporary_only_if_the_output_is_optional(
     calrissian: Calrissian, platform: Sandbox, new: Path, kind: str, status: str
 ) -> None:
     def edit(tool: Document) -> None:
@@ -409,37 +237,39 @@ def test_a_temporary_failure(
 
     platform.faults.add("status=503 on=download")
     run = calrissian(
-        item=platform.item_url(new.name), access_token=platform.mint(), cwl=edited(edit)
+        item=platform.item_url(new.name), access_token=platform.mint(), cwl=edit_tool(edit)
     )
     assert run.code == 1
     assert "handling completion with 75" in run.log
     assert status in run.log
-    assert "nothing new arrived for 1 s" in run.said
+    assert "status 503" in run.tool_log
 
 
 @pytest.mark.runner
-def test_the_hint_of_secrets_breaks_the_tool(
+def test_hint_for_secrets_breaks_the_tool(
     calrissian: Calrissian, platform: Sandbox, new: Path
 ) -> None:
-    """Why stage-in.cwl is without it: Calrissian hands the tool a placeholder."""
+    """This is why stage-in.cwl has no such hint: Calrissian passes a placeholder to the tool."""
 
     def edit(tool: Document) -> None:
         tool["$namespaces"] = {"cwltool": "http://commonwl.org/cwltool#"}
         tool["hints"]["cwltool:Secrets"] = {"secrets": ["access_token"]}
 
     run = calrissian(
-        item=platform.item_url(new.name), access_token=platform.mint(), cwl=edited(edit)
+        item=platform.item_url(new.name), access_token=platform.mint(), cwl=edit_tool(edit)
     )
     assert run.variables["CDSE_ACCESS_TOKEN"].startswith("(secret-")
     assert run.code == 1
     assert "handling completion with 77" in run.log
-    assert "a workflow runner's placeholder" in run.said
+    assert "placeholder" in run.tool_log
     assert len(platform.log) == 0
 
 
 @pytest.mark.runner
-def test_who_sees_the_token(calrissian: Calrissian, platform: Sandbox, new: Path) -> None:
-    """As README.md has it: whoever may read pods, and with --debug whoever may read logs."""
+def test_token_is_in_the_pod_and_in_the_debug_log_only(
+    calrissian: Calrissian, platform: Sandbox, new: Path
+) -> None:
+    """So users who may read pods can see it and, with --debug, users who may read logs."""
     token = platform.mint_refresh()
     run = calrissian(
         item=platform.item_url(new.name), environment={"CDSE_REFRESH_TOKEN": token}, debug=True

@@ -1,4 +1,4 @@
-"""Each CWL file with its jobs, in containers of the image."""
+"""Every CWL file with jobs that must succeed and jobs that it must refuse, in containers."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.web import serve_schema
 pytestmark = pytest.mark.runner
 
 
-def test_suite(
+def test_suite_passes_in_containers(
     engine: Engine,
     image: str,
     platform: Sandbox,

@@ -1,4 +1,4 @@
-"""stage-in.cwl under the reference runner, in the container that it names."""
+"""stage-in.cwl under the reference runner, in the container of its hint."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,14 @@ import pytest
 
 from sandbox.server import Sandbox
 from tests.conftest import SameTree
+from tests.cwl_runs import CWL, cwltool, stage
 from tests.runners.conftest import Engine
 from tests.runners.orders import write_order
-from tests.test_cwl import CWL, cwltool, stage
 
 pytestmark = pytest.mark.runner
 
 
-def test_in_its_container(
+def test_container_stages_what_the_command_stages(
     engine: Engine,
     image: str,
     platform: Sandbox,
@@ -53,10 +53,9 @@ def test_in_its_container(
 
 
 @pytest.mark.parametrize("good", [True, False])
-def test_certificates(
+def test_certificates_of_the_job_order_are_read(
     engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path, good: bool
 ) -> None:
-    """A file of the job order's is what the tool in its container reads."""
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(Path(certifi.where()).read_text() if good else "no certificate\n")
     inputs = {"item": platform.item_url(new.name), "access_token": platform.mint()}
@@ -68,5 +67,5 @@ def test_certificates(
         **engine.environment,
     )
     assert run.returncode == (0 if good else 1), run.stderr
-    told = re.search(r"certificates in the file that REQUESTS_CA_BUNDLE names", run.stderr)
-    assert bool(told) is not good
+    complaint = re.search(r"certificates in the file that REQUESTS_CA_BUNDLE names", run.stderr)
+    assert bool(complaint) is not good

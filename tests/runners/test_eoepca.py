@@ -1,4 +1,4 @@
-"""stage-in-eoepca.cwl under Calrissian, which is what such platforms run."""
+"""stage-in-eoepca.cwl under Calrissian, the runner of EOEPCA's platforms."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, SameTree
+from tests.runners.calrissian import Calrissian
 from tests.runners.conftest import Engine
 from tests.runners.pods import Node
-from tests.runners.test_calrissian import Calrissian
 from tests.web import URI
 
 pytestmark = pytest.mark.runner
 
 
-def test_the_token_comes_with_the_pod(
+def test_token_comes_with_the_environment_of_the_pod(
     platform: Sandbox,
     engine: Engine,
     image: str,
@@ -24,7 +24,7 @@ def test_the_token_comes_with_the_pod(
     assert_same_tree: SameTree,
 ) -> None:
     tool = yaml.safe_load((ROOT / "workflows/stage-in-eoepca.cwl").read_text())
-    # Calrissian runs in a pod, from where it would ask the Web for the type.
+    # Calrissian would fetch the type from the Web, which the tests must not use.
     (tool["inputs"]["reference"]["type"],) = yaml.safe_load(URI)
     del tool["requirements"]["SchemaDefRequirement"]
     folder, volume, scratch = (tmp_path / name for name in ("job", "volume", "scratch"))

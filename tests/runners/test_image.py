@@ -1,4 +1,4 @@
-"""The image by itself: what is in it, and that it runs as runners run it."""
+"""The image without a runner: its content, and how it runs under a runner's restrictions."""
 
 import json
 import re
@@ -15,17 +15,18 @@ from tests.runners.conftest import Engine
 
 pytestmark = pytest.mark.runner
 
-# As the strictest runner would: nothing to write to but the working directory, nobody's uid.
+# The restrictions of the strictest runner: only the working directory is writable, and the uid
+# belongs to no user.
 STRICT = ("--network", "host", "--read-only", "--user", "12345:0", "--env", "HOME=/")
 IN_TMP = ("--tmpfs", "/tmp:mode=1777", "--workdir", "/tmp")
 
 
 def variables(platform: Sandbox) -> list[str]:
-    """Options that tell the tool where the sandbox is."""
+    """Return the options that set the variables of the sandbox."""
     return [f"--env={name}={value}" for name, value in platform.environment.items()]
 
 
-def test_what_runners_trip_over(engine: Engine, image: str) -> None:
+def test_configuration_suits_runners(engine: Engine, image: str) -> None:
     config = engine.inspect(image)["Config"]
     assert not config.get("Entrypoint")
     assert config["User"].partition(":")[0].isdigit()
@@ -37,15 +38,15 @@ def test_what_runners_trip_over(engine: Engine, image: str) -> None:
     } == {"title": "stage-in", "version": image.rpartition(":")[2], "licenses": "Apache-2.0"}
 
 
-def test_tells_what_it_was_built_from(engine: Engine, image: str) -> None:
+def test_label_names_the_commit(engine: Engine, image: str) -> None:
     labels = engine.inspect(image)["Config"]["Labels"]
     assert re.match("[0-9a-f]{7}", labels["org.opencontainers.image.revision"])
 
 
-def test_no_layer_holds_what_only_the_build_needs(
+def test_no_layer_has_files_that_only_the_build_needs(
     engine: Engine, image: str, tmp_path: Path
 ) -> None:
-    """Neither our sources nor a key, a configuration or a job order that lay beside them."""
+    """Neither sources nor keys, configurations or job orders beside them are in the image."""
     file = tmp_path / "image.tar"
     assert engine("save", "--output", file, image).returncode == 0
     names = set()
@@ -60,28 +61,30 @@ def test_no_layer_holds_what_only_the_build_needs(
     assert not [name for name in names if secret.search(name)]
 
 
-def test_size(engine: Engine, image: str) -> None:
+def test_size_is_the_documented_one(engine: Engine, image: str) -> None:
     used = engine("run", "--rm", "--user", "0", image, "du", "-sx", "--block-size=1", "/")
     size = int(used.stdout.split()[0]) / 1e6
     assert size < 400
-    (told,) = re.findall(r"^It has (\d+) MB", (ROOT / "docs/runners.md").read_text(), re.MULTILINE)
-    assert size == pytest.approx(int(told), rel=0.08)
+    (documented,) = re.findall(
+        r"^It has (\d+) MB", (ROOT / "docs/runners.md").read_text(), re.MULTILINE
+    )
+    assert size == pytest.approx(int(documented), rel=0.08)
 
 
-def test_help_is_what_it_says_by_itself(engine: Engine, image: str) -> None:
+def test_image_prints_the_help_by_default(engine: Engine, image: str) -> None:
     run = engine("run", "--rm", image)
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("Usage: stage-in [OPTIONS]")
 
 
-def test_holds_the_tool_and_nothing_to_install_more(engine: Engine, image: str) -> None:
+def test_image_has_the_tool_and_no_installers(engine: Engine, image: str) -> None:
     look = "for name in pip gcc git curl stage-in; do command -v $name; done"
     found = engine("run", "--rm", image, "/bin/sh", "-c", look)
     assert found.stdout.split() == ["/opt/stage-in/bin/stage-in"]
 
 
 def test_every_compiled_module_loads(engine: Engine, image: str) -> None:
-    """They were stripped, which breaks some libraries."""
+    """The build strips them, which breaks some libraries."""
     load = (
         "import ctypes, pathlib\n"
         "modules = list(pathlib.Path('/opt/stage-in').rglob('*.so'))\n"
@@ -93,7 +96,7 @@ def test_every_compiled_module_loads(engine: Engine, image: str) -> None:
     assert int(run.stdout) > 50
 
 
-def test_stage_under_any_uid(
+def test_product_is_staged_under_any_uid(
     engine: Engine,
     image: str,
     platform: Sandbox,
@@ -101,7 +104,7 @@ def test_stage_under_any_uid(
     tmp_path: Path,
     assert_same_tree: SameTree,
 ) -> None:
-    """Under a uid that nobody has, an unwritable HOME and a read-only root."""
+    """The uid belongs to no user, HOME is not writable, and the root is read-only."""
     item = platform.item_url(new.name)
     command = f"id -u >&2; stage-in --input-item {item} && tar -c catalog"
     token = f"--env=CDSE_ACCESS_TOKEN={platform.mint()}"
@@ -116,7 +119,9 @@ def test_stage_under_any_uid(
     assert_same_tree(new, tmp_path / "catalog" / new.stem / new.name)
 
 
-def test_no_token(engine: Engine, image: str, platform: Sandbox, new: Path) -> None:
+def test_missing_token_ends_with_77(
+    engine: Engine, image: str, platform: Sandbox, new: Path
+) -> None:
     run = engine(
         *("run", "--rm", *STRICT, *IN_TMP, *variables(platform)),
         *(image, "stage-in", "--input-item", platform.item_url(new.name)),
@@ -125,10 +130,10 @@ def test_no_token(engine: Engine, image: str, platform: Sandbox, new: Path) -> N
     assert "CDSE_ACCESS_TOKEN" in run.stderr
 
 
-def test_stops_when_it_is_the_first_process(
+def test_sigterm_stops_the_first_process(
     engine: Engine, image: str, platform: Sandbox, new: Path
 ) -> None:
-    """A signal without a handler would not reach process 1, and the engine would kill it."""
+    """Process 1 ignores signals without a handler, until the engine kills it."""
     platform.faults.add("stall=60 on=download")
     token = f"--env=CDSE_ACCESS_TOKEN={platform.mint()}"
     with engine.container(
@@ -141,8 +146,8 @@ def test_stops_when_it_is_the_first_process(
         assert "Stopped by SIGTERM" in engine("logs", container).stderr
 
 
-def test_bill_of_materials(engine: Engine, image: str, tmp_path: Path) -> None:
-    """It lists what the image's own package managers list."""
+def test_bill_of_materials_is_complete(engine: Engine, image: str, tmp_path: Path) -> None:
+    """It has every package that the image's own package managers list."""
     file = tmp_path / "stage-in.cdx.json"
     made = subprocess.run(
         [ROOT / "deploy/sbom.sh", engine.name, image, file], capture_output=True, text=True
@@ -158,7 +163,7 @@ def test_bill_of_materials(engine: Engine, image: str, tmp_path: Path) -> None:
     packages = engine(
         *("run", "--rm", image, "dpkg-query", "--show", "--showformat", "${Package} ${Version}\n")
     ).stdout.splitlines()
-    # Those have no address, as they come from no index.
+    # The project's own packages come from no index, so that they have no package URL.
     ours = {one["name"] for one in components if "purl" not in one}
     assert ours >= {"stage-in", "classify"}
     wanted = {f"pkg:deb/debian/{line.replace(' ', '@')}" for line in packages}

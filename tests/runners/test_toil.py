@@ -6,29 +6,28 @@ import pytest
 
 from sandbox.server import Sandbox
 from tests.conftest import SameTree
+from tests.cwl_runs import CWL, SECRET, find_files_with, stage
 from tests.runners.conftest import Engine
 from tests.runners.orders import write_order
 from tests.runners.toil import toil
-from tests.test_cwl import CWL, stage
-from tests.test_secret import SECRET, find
 
 pytestmark = pytest.mark.runner
 
 
 @pytest.fixture
 def in_container(engine: Engine, image: str) -> list[str]:
-    """Options by which Toil runs the image."""
+    """Return the options by which Toil runs the image."""
     assert image
     return [*([f"--{engine.name}"] if engine.name != "docker" else []), "--custom-net", "host"]
 
 
 @pytest.fixture
 def absent(platform: Sandbox, new: Path) -> str:
-    """The URL of an item that isn't there."""
+    """Return the URL of an item that does not exist."""
     return platform.item_url(new.name).replace("2024", "2023")
 
 
-def test_in_its_container(
+def test_container_stages_what_the_command_stages(
     engine: Engine,
     in_container: list[str],
     bare: Path,
@@ -47,8 +46,8 @@ def test_in_its_container(
     assert_same_tree(bare, tmp_path / "out/catalog" / bare.stem / bare.name)
 
 
-def test_without_the_bypass_an_empty_folder_is_lost(tmp_path: Path, bare: Path) -> None:
-    """Why docs/runners.md insists on it; when this fails, Toil has been mended."""
+def test_empty_folder_is_lost_without_bypass_file_store(tmp_path: Path, bare: Path) -> None:
+    """docs/runners.md therefore requires that option. When this fails, Toil has been fixed."""
     with Sandbox([bare]) as platform:
         inputs = {"item": platform.item_url(bare.name), "access_token": platform.mint()}
         order = write_order(tmp_path, platform.environment, **inputs)
@@ -61,10 +60,9 @@ def test_without_the_bypass_an_empty_folder_is_lost(tmp_path: Path, bare: Path) 
     assert len([path for path in folders if (staged / path).is_dir()]) == 1
 
 
-def test_a_secret(
+def test_token_is_left_in_the_job_order_only(
     engine: Engine, in_container: list[str], platform: Sandbox, tmp_path: Path, new: Path
 ) -> None:
-    """Where all went well nothing of it is left but the job order."""
     token = platform.mint()
     item = platform.item_url(new.name)
     order = write_order(tmp_path, platform.environment, item=item, access_token=token)
@@ -72,13 +70,13 @@ def test_a_secret(
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "out/catalog/catalog.json").is_file()
     assert token not in run.stdout + run.stderr
-    assert find(token, tmp_path) == {Path(order.name)}
+    assert find_files_with(token, tmp_path) == {Path(order.name)}
 
 
 @pytest.mark.parametrize(
     ("document", "told"), [(SECRET, False), (CWL, True)], ids=["secret", "plain"]
 )
-def test_the_log_of_a_failure(
+def test_token_after_a_failure(
     engine: Engine,
     in_container: list[str],
     platform: Sandbox,
@@ -87,7 +85,7 @@ def test_the_log_of_a_failure(
     document: Path,
     told: bool,
 ) -> None:
-    """It holds the command that started the container. The job store is kept, with the token."""
+    """The log has the command that started the container. The job store stays, with the token."""
     token = platform.mint()
     order = write_order(tmp_path, platform.environment, item=absent, access_token=token)
     options = [*in_container, "--retryCount", "0"]
@@ -96,10 +94,10 @@ def test_the_log_of_a_failure(
     assert "exited with status: 66" in run.stderr
     assert f"status 404 from {absent}" in run.stderr
     assert (token in run.stderr) is told
-    assert find(token, tmp_path / "jobs")
+    assert find_files_with(token, tmp_path / "jobs")
 
 
-def test_the_job_store_may_be_removed_after_a_failure(
+def test_job_store_can_be_removed_after_a_failure(
     platform: Sandbox, tmp_path: Path, absent: str
 ) -> None:
     token = platform.mint()
@@ -108,10 +106,10 @@ def test_the_job_store_may_be_removed_after_a_failure(
     run = toil(*options, SECRET, order, cwd=tmp_path)
     assert run.returncode == 1
     assert "exited with status: 66" in run.stderr
-    assert find(token, tmp_path) == {Path(order.name)}
+    assert find_files_with(token, tmp_path) == {Path(order.name)}
 
 
-def test_no_token(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+def test_missing_token_ends_with_77(platform: Sandbox, tmp_path: Path, new: Path) -> None:
     order = write_order(tmp_path, platform.environment, item=platform.item_url(new.name))
     run = toil("--no-container", "--retryCount", "0", CWL, order, cwd=tmp_path)
     assert run.returncode == 1
@@ -119,8 +117,8 @@ def test_no_token(platform: Sandbox, tmp_path: Path, new: Path) -> None:
     assert "CDSE_ACCESS_TOKEN" in run.stderr
 
 
-def test_retries(platform: Sandbox, tmp_path: Path, new: Path) -> None:
-    """Toil tries again whatever the exit code was: here for an item that is there late."""
+def test_toil_tries_again_after_any_exit_code(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    """Here the item appears late."""
     platform.faults.add("status=404 on=stac times=3")
     item = platform.item_url(new.name)
     order = write_order(tmp_path, platform.environment, item=item, access_token=platform.mint())

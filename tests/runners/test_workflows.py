@@ -1,4 +1,4 @@
-"""Workflows that embed stage-in.cwl, each step in its container."""
+"""Workflows that embed stage-in.cwl, with each step in its container."""
 
 import json
 from collections.abc import Iterator
@@ -13,11 +13,15 @@ from sandbox.limits import Limits
 from sandbox.product import NEW
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, SameTree
+from tests.cwl_runs import (
+    assert_many_staged,
+    cwltool,
+    make_many_order,
+    make_third_product,
+)
+from tests.landcover import assert_covers, read_covers
 from tests.runners.conftest import Engine
 from tests.runners.orders import write_order
-from tests.test_classification import assert_covers, read_covers
-from tests.test_cwl import cwltool
-from tests.test_many import assert_staged, make_order, make_third
 
 pytestmark = pytest.mark.runner
 
@@ -25,7 +29,7 @@ pytestmark = pytest.mark.runner
 def run(
     engine: Engine, platform: Sandbox, folder: Path, workflow: str, *options: str, **inputs: Any
 ) -> CompletedProcess[str]:
-    """Run a workflow of ours in the image."""
+    """Run one of the workflows in the image."""
     return cwltool(
         *([f"--{engine.name}"] if engine.name != "docker" else []),
         *("--custom-net", "host", "--outdir", folder / "out", *options),
@@ -37,18 +41,18 @@ def run(
 
 @pytest.fixture
 def products(tmp_path: Path, old: Path, new: Path) -> list[Path]:
-    return [old, new, make_third(tmp_path)]
+    return [old, new, make_third_product(tmp_path)]
 
 
 @pytest.fixture
 def crowd(products: list[Path]) -> Iterator[Sandbox]:
-    """The platform with three products, and its limit, which jobs side by side share."""
+    """A sandbox with three products, whose quota all jobs share."""
     with Sandbox(products, limits=Limits(connections=4)) as sandbox:
         yield sandbox
 
 
 @pytest.mark.parametrize("options", [[], ["--parallel"]], ids=["serial", "parallel"])
-def test_many(
+def test_every_product_is_staged_into_its_folder(
     engine: Engine,
     image: str,
     crowd: Sandbox,
@@ -57,16 +61,18 @@ def test_many(
     options: list[str],
     assert_same_tree: SameTree,
 ) -> None:
-    inputs = make_order(crowd)
+    inputs = make_many_order(crowd)
     ran = run(engine, crowd, tmp_path, "stage-in-many.cwl", *options, **inputs)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.count(f"    {image} \\") == len(products)
     assert "(secret-" in ran.stderr
     assert inputs["access_token"] not in ran.stderr
-    assert_staged(tmp_path / "out", products, assert_same_tree)
+    assert_many_staged(tmp_path / "out", products, assert_same_tree)
 
 
-def test_tutorial(engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path) -> None:
+def test_step_of_the_tutorial_reads_the_staged_catalog(
+    engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path
+) -> None:
     inputs = {"item": platform.item_url(new.name), "access_token": platform.mint()}
     ran = run(engine, platform, tmp_path, "tutorial.cwl", **inputs)
     assert ran.returncode == 0, ran.stderr
@@ -74,7 +80,9 @@ def test_tutorial(engine: Engine, image: str, platform: Sandbox, tmp_path: Path,
     assert len(json.loads((tmp_path / "out/bands.json").read_text())["bands"]) == 13
 
 
-def test_tiles(engine: Engine, image: str, tmp_path: Path, large: Path) -> None:
+def test_each_tile_has_the_class_of_its_place(
+    engine: Engine, image: str, tmp_path: Path, large: Path
+) -> None:
     with Sandbox([large]) as platform:
         inputs = {"item": platform.item_url(large.name), "access_token": platform.mint()}
         ran = run(engine, platform, tmp_path, "tile-classification.cwl", **inputs)

@@ -1,4 +1,4 @@
-"""Toil, in the environment that `make` keeps for it."""
+"""Toil, run in the environment that `make` keeps for it."""
 
 import os
 import subprocess
@@ -12,10 +12,10 @@ OURS = str(Path(sys.executable).parent)
 def toil(
     *arguments: str | Path, cwd: Path, bypass: bool = True, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run toil-cwl-runner in a folder: its job store is `jobs` there, its output `out`.
+    """Run toil-cwl-runner in a folder, with its job store in `jobs` and its output in `out`.
 
-    Toil's file store knows folders by what is in them, and gives back one empty folder of several.
-    The tool is on PATH only where it is to run outside of a container.
+    Without --bypass-file-store, Toil tells folders apart by their content and loses all empty
+    folders but one. The tool is on PATH only if it is to run without a container.
     """
     path = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != OURS]
     if "--no-container" in arguments:
@@ -24,7 +24,7 @@ def toil(
     work.mkdir()
     return subprocess.run(
         [
-            # which ends what Toil has started, too
+            # `timeout` also ends the processes that Toil has started.
             *("timeout", "--kill-after=20", "120", BIN / "toil-cwl-runner"),
             *("--jobStore", cwd / "jobs", "--workDir", work, "--outdir", cwd / "out"),
             *(["--bypass-file-store"] if bypass else []),

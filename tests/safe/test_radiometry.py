@@ -1,4 +1,4 @@
-"""From digital numbers to reflectance."""
+"""Scale, offsets and the number for "no data", read from MTD_MSIL1C.xml."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ def test_each_band_has_its_own_offset() -> None:
     radiometry = read(replace(NEW, offsets=offsets, quantification=8000))
     assert radiometry.scale == 0.000125
     assert [radiometry.offset(band) for band in BANDS] == [offset / 8000 for offset in offsets]
-    # B8A is 8 and B09 is 9, whatever the alphabet says.
+    # The order of band_id is not alphabetical: B8A is 8 and B09 is 9.
     assert radiometry.add_offsets["B8A"] == -400
     assert radiometry.add_offsets["B09"] == -300
     assert radiometry.nodata == 0
 
 
-def test_no_list_is_no_offset() -> None:
+def test_offsets_are_0_without_a_list() -> None:
     for recipe in (OLD, replace(NEW, offsets=None)):
         radiometry = read(recipe)
         assert [radiometry.offset(band) for band in BANDS] == [0] * 13
@@ -53,7 +53,7 @@ def test_no_list_is_no_offset() -> None:
         ("SPECIAL_VALUE_INDEX", "SPECIAL_INDEX", "SPECIAL_VALUE_INDEX of NODATA"),
     ],
 )
-def test_what_is_refused(old: str, new: str, complaint: str) -> None:
+def test_invalid_radiometry_is_refused(old: str, new: str, complaint: str) -> None:
     with pytest.raises(ProductError) as error:
         read(NEW, (old, new))
     assert complaint in str(error.value)

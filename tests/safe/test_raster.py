@@ -1,4 +1,4 @@
-"""Headers of images, before a library believes them."""
+"""The headers of images, checked before GDAL reads them."""
 
 import struct
 from pathlib import Path
@@ -23,8 +23,8 @@ def read(content: bytes, tmp_path: Path) -> Raster:
     return Raster.read(path, "image.jp2")
 
 
-def size(content: bytes, **numbers: int) -> bytes:
-    """The image with other numbers in SIZ (ISO 15444-1, A.5.1)."""
+def set_size(content: bytes, **numbers: int) -> bytes:
+    """Return the image with other numbers in SIZ (ISO 15444-1, A.5.1)."""
     names = ["right", "bottom", "x", "y", "width", "height", "left", "top"]
     changed = bytearray(content)
     start = content.index(b"\xff\x4f\xff\x51") + 8
@@ -34,7 +34,14 @@ def size(content: bytes, **numbers: int) -> bytes:
 
 
 def test_an_image(image: bytes, tmp_path: Path) -> None:
-    assert read(image, tmp_path).shape == (192, 192)
+    raster = read(image, tmp_path)
+    assert raster.shape == (192, 192)
+    assert raster.data_type == "uint16"
+    assert raster.epsg == 32632
+    assert raster.pixel_size == 10
+    west, _, _, north = raster.bbox
+    assert raster.transform == (10, 0, west, 0, -10, north)
+    assert raster.bbox == [west, north - 1920, west + 1920, north]
 
 
 @pytest.mark.parametrize(
@@ -48,25 +55,29 @@ def test_an_image(image: bytes, tmp_path: Path) -> None:
         {"right": 10_980, "bottom": 10_980, "width": 64, "height": 64},
     ],
 )
-def test_more_than_a_tile_has(image: bytes, tmp_path: Path, numbers: dict[str, int]) -> None:
-    with pytest.raises(ProductError, match=r"image\.jp2 to be a JPEG 2000 .* it says that it has"):
-        read(size(image, **numbers), tmp_path)
+def test_images_larger_than_a_tile_are_refused(
+    image: bytes, tmp_path: Path, numbers: dict[str, int]
+) -> None:
+    with pytest.raises(
+        ProductError, match=r"image\.jp2 to be a readable JPEG 2000 .* its header announces"
+    ):
+        read(set_size(image, **numbers), tmp_path)
 
 
-def test_as_much_as_a_tile_has(image: bytes, tmp_path: Path) -> None:
-    whole = size(image, right=10_980, bottom=10_980, width=1024, height=1024)
-    assert read(whole, tmp_path).shape == (10_980, 10_980)
+def test_an_image_as_large_as_a_tile(image: bytes, tmp_path: Path) -> None:
+    largest = set_size(image, right=10_980, bottom=10_980, width=1024, height=1024)
+    assert read(largest, tmp_path).shape == (10_980, 10_980)
 
 
-def test_more_components_than_a_mask_has_layers(image: bytes, tmp_path: Path) -> None:
+def test_too_many_components(image: bytes, tmp_path: Path) -> None:
     content = bytearray(image)
     struct.pack_into(">H", content, image.index(b"\xff\x4f\xff\x51") + 40, 17)
     with pytest.raises(ProductError, match="of 17 components"):
         read(bytes(content), tmp_path)
 
 
-def test_the_box_may_say_its_length_in_three_ways(image: bytes, tmp_path: Path) -> None:
-    """ISO 15444-1, I.4: in 4 bytes, in 8 more, or as all that is left."""
+def test_three_ways_to_write_the_length_of_a_box(image: bytes, tmp_path: Path) -> None:
+    """In 4 bytes, in 8 more, or as 0 for the rest of the file (ISO 15444-1, I.4)."""
     box = image.index(b"jp2c") - 4
     stream = image[box + 8 :]
     for head in (
@@ -76,13 +87,13 @@ def test_the_box_may_say_its_length_in_three_ways(image: bytes, tmp_path: Path) 
     ):
         content = image[:box] + head + stream
         assert read(content, tmp_path).shape == (192, 192)
-        with pytest.raises(ProductError, match="it says that it has"):
-            read(size(content, width=1, height=1), tmp_path)
+        with pytest.raises(ProductError, match="its header announces"):
+            read(set_size(content, width=1, height=1), tmp_path)
 
 
 @pytest.mark.parametrize("where", ["before", "behind"])
-def test_other_boxes_are_small(image: bytes, tmp_path: Path, where: str) -> None:
-    """A library reads them into memory."""
+def test_other_boxes_must_be_small(image: bytes, tmp_path: Path, where: str) -> None:
+    """GDAL reads them into memory."""
     box = image.index(b"jp2c") - 4
     for length, fits in ((1000, True), (2 * 1024 * 1024, False)):
         other = struct.pack(">I4s", length + 8, b"free") + bytes(length)
@@ -109,13 +120,13 @@ def test_other_boxes_are_small(image: bytes, tmp_path: Path, where: str) -> None
         b"<VRTDataset rasterXSize='1' rasterYSize='1'/>",
     ],
 )
-def test_what_is_no_such_image(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(ProductError, match=r"image\.jp2 to be a JPEG 2000"):
+def test_other_content_is_refused(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(ProductError, match=r"image\.jp2 to be a readable JPEG 2000"):
         read(content, tmp_path)
 
 
-def test_side_cars_are_not_believed(image: bytes, tmp_path: Path) -> None:
-    """Neither GDAL's own nor a world file, whatever a product brings along."""
+def test_side_car_files_are_ignored(image: bytes, tmp_path: Path) -> None:
+    """A product might contain GDAL's own side-car files or world files."""
     expected = read(image, tmp_path)
     (tmp_path / "image.jp2.aux.xml").write_text(
         "<PAMDataset><SRS>EPSG:4326</SRS><GeoTransform>0,1,0,0,0,-1</GeoTransform></PAMDataset>"

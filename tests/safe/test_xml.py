@@ -1,11 +1,11 @@
-"""The product's XML, read with care."""
+"""XML files of a product: bounds of the parser, and elements looked up by path."""
 
 from pathlib import Path
 
 import pytest
 
 from stage_in.errors import ProductError
-from stage_in.safe.xml import XmlFile, check_prolog, parse_xml, read_number
+from stage_in.safe.xml import XmlFile, check_prolog, parse_number, parse_xml
 
 DOCUMENT = b"""<?xml version="1.0" encoding="UTF-8"?>
 <n1:Root xmlns:n1="https://psd-14.example/">
@@ -17,31 +17,31 @@ BOMB = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd
 
 
 @pytest.fixture
-def document() -> XmlFile:
+def file() -> XmlFile:
     return XmlFile(DOCUMENT, "MTD.xml", "Root")
 
 
-def test_what_is_there(document: XmlFile) -> None:
-    assert document.text("{*}Info/NAME") == "one"
-    assert document.time("{*}Info/TIME") == "2024-08-14T10:00:31.024Z"
-    assert document.number("{*}Info/N", -200, 0) == -150
-    assert len(document.elements("{*}Info/TWICE")) == 2
+def test_valid_elements(file: XmlFile) -> None:
+    assert file.text("{*}Info/NAME") == "one"
+    assert file.time("{*}Info/TIME") == "2024-08-14T10:00:31.024Z"
+    assert file.number("{*}Info/N", -200, 0) == -150
+    assert len(file.elements("{*}Info/TWICE")) == 2
 
 
-def test_what_is_not(document: XmlFile) -> None:
-    for ask, complaint in {
-        lambda: document.text("{*}Info/NONE"): "expected Info/NONE in MTD.xml once, found it 0",
-        lambda: document.text("{*}Info/TWICE"): "once, found it 2 times",
-        lambda: document.text("{*}Info/EMPTY"): "Info/EMPTY in MTD.xml",
-        lambda: document.text("{*}Info/NAME", "two|three"): "two|three, found 'one'",
-        lambda: document.expect("{*}Info/NAME", "two"): "expected two as Info/NAME in MTD.xml",
-        lambda: document.time("{*}Info/NAME"): "expected a time in UTC",
-        lambda: document.number("{*}Info/NAME"): "expected a number",
-        lambda: document.number("{*}Info/N", 0, 100): "expected 0 to 100",
+def test_missing_or_invalid_elements(file: XmlFile) -> None:
+    for look_up, complaint in {
+        lambda: file.text("{*}Info/NONE"): "expected Info/NONE in MTD.xml once, found it 0",
+        lambda: file.text("{*}Info/TWICE"): "once, found it 2 times",
+        lambda: file.text("{*}Info/EMPTY"): "Info/EMPTY in MTD.xml",
+        lambda: file.text("{*}Info/NAME", "two|three"): "two|three, found 'one'",
+        lambda: file.expect("{*}Info/NAME", "two"): "expected two as Info/NAME in MTD.xml",
+        lambda: file.time("{*}Info/NAME"): "expected a time in UTC",
+        lambda: file.number("{*}Info/NAME"): "expected a number",
+        lambda: file.number("{*}Info/N", 0, 100): "expected 0 to 100",
         lambda: XmlFile(DOCUMENT, "MTD.xml", "Other"): "expected Other as the root of MTD.xml",
     }.items():
         with pytest.raises(ProductError) as error:
-            ask()
+            look_up()
         assert complaint in str(error.value)
         assert "\n" not in str(error.value)
 
@@ -49,19 +49,19 @@ def test_what_is_not(document: XmlFile) -> None:
 @pytest.mark.parametrize(
     "text", ["2024-13-01T00:00:00Z", "2024-08-14", "2024-08-14T10:00:31", "20240814T100031Z", ""]
 )
-def test_what_is_no_time(text: str) -> None:
+def test_invalid_times(text: str) -> None:
     with pytest.raises(ProductError):
         XmlFile(f"<a><t>{text}</t></a>".encode(), "MTD.xml", "a").time("t")
 
 
 @pytest.mark.parametrize("text", ["", None, "nan", "inf", "1_000", "1e999", "٣", "1,5", "0x10"])
-def test_what_is_no_number(text: str | None) -> None:
+def test_invalid_numbers(text: str | None) -> None:
     with pytest.raises(ProductError):
-        read_number(text, "it")
+        parse_number(text, "it")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_doctype_is_refused_before_it_is_parsed(tmp_path: Path, encoding: str) -> None:
+def test_a_doctype_is_refused(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "MTD.xml"
     path.write_bytes(BOMB.decode().encode(encoding))
     with pytest.raises(ProductError, match=r"MTD\.xml without a DOCTYPE"):
@@ -70,22 +70,22 @@ def test_a_doctype_is_refused_before_it_is_parsed(tmp_path: Path, encoding: str)
         parse_xml(path.read_bytes(), "MTD.xml")
 
 
-def test_a_prolog_is_all_that_is_read(tmp_path: Path) -> None:
+def test_only_the_prolog_is_read(tmp_path: Path) -> None:
     path = tmp_path / "MTD.xml"
     path.write_bytes(b"<?xml version='1.0'?><!-- c --><a>" + b"<b/>" * 100_000 + b"<not closed")
     check_prolog(path, "MTD.xml")
 
 
 @pytest.mark.parametrize("content", [b"", b"   ", b"\x00\xff", b"no XML", b"<?xml version='9'?>"])
-def test_what_is_no_xml(tmp_path: Path, content: bytes) -> None:
+def test_other_content_is_not_xml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "MTD.xml"
     path.write_bytes(content)
     with pytest.raises(ProductError, match=r"XML in MTD\.xml"):
         check_prolog(path, "MTD.xml")
 
 
-def test_a_prolog_ends(tmp_path: Path) -> None:
-    """A comment is held in memory whole, and looked through again with each piece of it."""
+def test_a_prolog_has_a_maximum_size(tmp_path: Path) -> None:
+    """The parser keeps a whole comment in memory, and searches it again with each new part."""
     path = tmp_path / "MTD.xml"
     path.write_bytes(b"<!--" + b"x" * 200_000 + b"--><a/>")
     check_prolog(path, "MTD.xml")
@@ -94,13 +94,14 @@ def test_a_prolog_ends(tmp_path: Path) -> None:
         check_prolog(path, "MTD.xml")
 
 
-def test_size() -> None:
+def test_a_document_has_a_maximum_size() -> None:
     assert parse_xml(b"<a>" + b" " * 4_194_297 + b"</a>", "MTD.xml").tag == "a"
     with pytest.raises(ProductError, match=r"at most 4194304 bytes of MTD\.xml, found 4194305"):
         parse_xml(b"<a>" + b" " * 4_194_298 + b"</a>", "MTD.xml")
 
 
-def test_depth() -> None:
+def test_deeply_nested_elements() -> None:
+    """They do not overflow the stack."""
     content = b"<a>" * 100_000 + b"</a>" * 100_000
     assert XmlFile(content, "MTD.xml", "a").elements("a/a/b") == []
 
@@ -108,6 +109,6 @@ def test_depth() -> None:
 @pytest.mark.parametrize(
     "declared", ["utf-16", "utf-32", "utf-7", "ebcdic-cp-us", "shift_jis", "x-none", "zlib", "hex"]
 )
-def test_an_encoding_that_it_has_not(declared: str) -> None:
+def test_a_wrong_encoding_is_refused(declared: str) -> None:
     with pytest.raises(ProductError, match=r"XML in MTD\.xml"):
         parse_xml(f'<?xml version="1.0" encoding="{declared}"?><a/>'.encode(), "MTD.xml")

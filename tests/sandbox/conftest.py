@@ -1,4 +1,4 @@
-"""A SAFE folder of some kilobytes, enough for the server, and a sandbox that serves it."""
+"""A small SAFE folder, a sandbox that serves it, and a client."""
 
 import hashlib
 import random
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.server import Sandbox
+from tests.sandbox.client import BAND, Client
 
 NAME = "S2A_MSIL1C_20200815T100031_N0500_R122_T32TQM_20230414T115231"
 BANDS = [*(f"B{number:02}" for number in range(1, 13)), "B8A", "TCI"]
@@ -41,8 +42,8 @@ TILE_METADATA = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def listed(path: str, content: bytes) -> str:
-    """A file's entry in the manifest."""
+def data_object(path: str, content: bytes) -> str:
+    """Return a file's entry in the manifest."""
     digest = hashlib.sha3_256(content).hexdigest().upper()
     return (
         f'<dataObject><byteStream size="{len(content)}"><fileLocation href="./{path}"/>'
@@ -65,8 +66,8 @@ def safe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{tile}/MTD_TL.xml": TILE_METADATA.encode(),
         "DATASTRIP/DS_2APS_20230414T115231_S20200815T100442/MTD_DS.xml": b"<DataStrip/>",
     }
-    listing = "".join(listed(path, content) for path, content in contents.items())
-    contents["manifest.safe"] = f"<xfdu>{listing}</xfdu>".encode()
+    objects = "".join(data_object(path, content) for path, content in contents.items())
+    contents["manifest.safe"] = f"<xfdu>{objects}</xfdu>".encode()
     contents[f"{NAME}-ql.jpg"] = noise.randbytes(500)
     contents["rep_info/empty.xsd"] = b""
     for path, content in contents.items():
@@ -80,3 +81,14 @@ def safe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sandbox(safe: Path) -> Iterator[Sandbox]:
     with Sandbox([safe]) as running:
         yield running
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Client:
+    return Client(sandbox)
+
+
+@pytest.fixture
+def content(safe: Path) -> bytes:
+    """Content of the band that the client downloads."""
+    return (safe / BAND).read_bytes()

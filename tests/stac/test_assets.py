@@ -1,4 +1,4 @@
-"""Which file becomes which asset."""
+"""The asset of each file."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from stage_in.stac.assets import describe_file
 
 
 @pytest.mark.parametrize("recipe", [NEW, OLD], ids=["new", "old"])
-def test_every_listed_file(recipe: Recipe) -> None:
+def test_every_file_of_the_manifest(recipe: Recipe) -> None:
     paths = [file.path for file in listed_files(recipe)]
     files = {path: describe_file(path) for path in paths}
     assert len({file.key for file in files.values()}) == len(paths)
@@ -24,7 +24,7 @@ def test_every_listed_file(recipe: Recipe) -> None:
     assert len(reports) == 9
 
 
-def test_a_file_that_nobody_knows() -> None:
+def test_an_unknown_file() -> None:
     file = describe_file("GRANULE/x/QI_DATA/NEW_THING.bin")
     assert file.key == "GRANULE/x/QI_DATA/NEW_THING.bin"
     assert file.roles == ("metadata",)

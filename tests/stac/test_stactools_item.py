@@ -1,18 +1,26 @@
-"""What stactools-sentinel2 does besides its work stays inside."""
+"""The item of stactools-sentinel2, and the side effects that must not get out."""
 
 import gc
 from pathlib import Path
 
 import pytest
+from pystac import Item
 from pystac.stac_io import DefaultStacIO, StacIO
 from stactools.core.io.xml import XmlElement
 
 from stage_in.errors import ProductError
+from stage_in.safe.name import ProductName
 from stage_in.stac.stactools_item import create_stactools_item
-from tests.editing import MANIFEST, PRODUCT, find, product_of
+from tests.editing import MANIFEST, PRODUCT, find
 
 
-def documents(safe: Path) -> dict[str, bytes]:
+def make_item(safe: Path, **replaced: bytes) -> Item:
+    """Let stactools-sentinel2 make an item, after some of the documents were replaced."""
+    documents = read_documents(safe)
+    return create_stactools_item(ProductName.parse(safe.name), documents | replaced)
+
+
+def read_documents(safe: Path) -> dict[str, bytes]:
     names = (MANIFEST, PRODUCT, find(safe, "MTD_TL.xml"))
     return {name: (safe / name).read_bytes() for name in names}
 
@@ -24,19 +32,21 @@ def test_pystac_reads_as_before(new: Path) -> None:
     before = type(StacIO.default())
     StacIO.set_default(OwnIO)
     try:
-        create_stactools_item(product_of(new), documents(new))
+        make_item(new)
         assert type(StacIO.default()) is OwnIO
         with pytest.raises(ProductError):
-            create_stactools_item(product_of(new), {**documents(new), PRODUCT: b"<a/>"})
+            create_stactools_item(
+                ProductName.parse(new.name), {**read_documents(new), PRODUCT: b"<a/>"}
+            )
         assert type(StacIO.default()) is OwnIO
     finally:
         StacIO.set_default(before)
 
 
 def test_items_share_nothing(new: Path, old: Path) -> None:
-    first = create_stactools_item(product_of(new), documents(new))
+    first = make_item(new)
     plain = first.to_dict(include_self_link=False)
-    second = create_stactools_item(product_of(old), documents(old))
+    second = make_item(old)
     for asset in second.assets.values():
         for bands in ("eo:bands", "raster:bands"):
             for band in asset.extra_fields.get(bands, []):
@@ -44,22 +54,35 @@ def test_items_share_nothing(new: Path, old: Path) -> None:
     second.properties["providers"][0]["name"] = "nobody"
     second.links[0].target = "elsewhere"
     assert first.to_dict(include_self_link=False) == plain
-    again = create_stactools_item(product_of(new), documents(new)).to_dict(include_self_link=False)
+    again = make_item(new).to_dict(include_self_link=False)
     again["properties"]["created"] = plain["properties"]["created"]
     assert again == plain
 
 
-def test_documents_are_let_go(new: Path) -> None:
-    """Also those that no item could be made of."""
-    create_stactools_item(product_of(new), documents(new))
+def test_documents_do_not_stay_in_memory(new: Path) -> None:
+    """Those from which no item could be made do not stay, either."""
+    make_item(new)
     with pytest.raises(ProductError):
-        create_stactools_item(product_of(new), {**documents(new), PRODUCT: b"<a/>"})
+        create_stactools_item(
+            ProductName.parse(new.name), {**read_documents(new), PRODUCT: b"<a/>"}
+        )
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one) is XmlElement]
 
 
-def test_only_what_was_checked_is_read(new: Path) -> None:
-    content = documents(new)
-    content[MANIFEST] = content[MANIFEST].replace(b"./MTD_MSIL1C.xml", b"./../../etc/passwd")
+def test_only_the_checked_documents_are_read(new: Path) -> None:
+    manifest = read_documents(new)[MANIFEST]
+    changed = manifest.replace(b"./MTD_MSIL1C.xml", b"./../../etc/passwd")
     with pytest.raises(ProductError, match="etc/passwd"):
-        create_stactools_item(product_of(new), content)
+        make_item(new, **{MANIFEST: changed})
+
+
+def test_its_failures_are_translated(new: Path) -> None:
+    """The antimeridian library can't repair a footprint that spans the globe."""
+    metadata = read_documents(new)[PRODUCT]
+    changed = metadata.replace(b"EXT_POS_LIST>", b"EXT_POS_LIST>80 -170 -80 -170 ")
+    assert changed != metadata
+    with pytest.raises(ProductError, match=f"can't make a STAC item of .*{PRODUCT}") as error:
+        make_item(new, **{PRODUCT: changed})
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == 65

@@ -1,5 +1,6 @@
-"""The picture of a product."""
+"""The thumbnail, compared with the images of the product."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,11 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A product that the edge of the swath runs through."""
-    from dataclasses import replace
-
+    """A product that the edge of the swath crosses."""
     return make_product(tmp_path_factory.mktemp("half"), replace(NEW, pixels=960, nodata=True))
 
 
-def pixels(thumbnail: Thumbnail, folder: Path) -> np.ndarray:
+def read_pixels(thumbnail: Thumbnail, folder: Path) -> np.ndarray:
     path = folder / "thumbnail.png"
     path.write_bytes(thumbnail.content)
     with rasterio.open(path) as picture:
@@ -40,11 +39,11 @@ def test_picture(half: Path, tmp_path: Path, image: str) -> None:
     before = sorted(half.rglob("*"))
     thumbnail = Thumbnail.make(half, [find(half, image)])
     assert thumbnail.shape == (343, 343)
-    *colours, alpha = pixels(thumbnail, tmp_path)
+    *colours, alpha = read_pixels(thumbnail, tmp_path)
     assert alpha.shape == (343, 343)
     assert set(np.unique(alpha)) == {0, 255}
-    # Without data beyond the edge, which the sandbox has at 0.7 of the width in the north and
-    # at 0.5 of it in the south.
+    # There are no data beyond the edge, which the sandbox has at 0.7 of the width in the north
+    # and at 0.5 of it in the south.
     assert (alpha[:, :170] == 255).all()
     assert (alpha[:, 245:] == 0).all()
     assert all(colour[alpha == 255].std() > 10 for colour in colours)
@@ -53,15 +52,15 @@ def test_picture(half: Path, tmp_path: Path, image: str) -> None:
     assert Thumbnail.make(half, [find(half, image)]) == thumbnail
 
 
-def test_colours_are_those_of_the_image(half: Path, tmp_path: Path) -> None:
+def test_the_colours_are_those_of_the_image(half: Path, tmp_path: Path) -> None:
     path = find(half, "*_TCI.jp2")
-    picture = pixels(Thumbnail.make(half, [path]), tmp_path)
+    picture = read_pixels(Thumbnail.make(half, [path]), tmp_path)
     with rasterio.open(half / path) as image:
         expected = image.read(out_shape=(3, 343, 343))
     assert (picture[:3] == expected).all()
 
 
-def test_the_next_image_stands_in(half: Path, tmp_path: Path) -> None:
+def test_the_next_image_is_used_if_one_cannot_be_read(half: Path, tmp_path: Path) -> None:
     for name, content in {"none.jp2": None, "text.jp2": b"no image", "empty.jp2": b""}.items():
         if content is not None:
             (tmp_path / name).write_bytes(content)
@@ -71,13 +70,13 @@ def test_the_next_image_stands_in(half: Path, tmp_path: Path) -> None:
         assert Thumbnail.make(tmp_path, [name, "good.jp2"]).shape == (343, 343)
 
 
-def test_an_image_that_breaks_off(half: Path, tmp_path: Path) -> None:
+def test_a_truncated_image(half: Path, tmp_path: Path) -> None:
     content = (half / find(half, "*_PVI.jp2")).read_bytes()
     (tmp_path / "short.jp2").write_bytes(content[: len(content) // 3])
     with pytest.raises(ProductError, match=r"short\.jp2"):
         Thumbnail.make(tmp_path, ["short.jp2"])
 
 
-def test_a_band_is_no_picture(half: Path) -> None:
+def test_a_band_is_not_a_true_colour_image(half: Path) -> None:
     with pytest.raises(ProductError, match="red, green and blue"):
         Thumbnail.make(half, [find(half, "T*_B04.jp2")])

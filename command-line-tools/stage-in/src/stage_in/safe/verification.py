@@ -106,8 +106,11 @@ def restore_folders(folder: SafeFolder) -> None:
 def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:
     """Remove what an earlier run has left, except the files that pass verification.
 
+    The beginning of a file stays as well: a server that supports ranges sends the rest of it, and
+    the digest tells whether both belong together.
+
     Returns:
-        The paths of the files that stay.
+        The paths of the files that are complete.
     """
     kept = set()
     with writing(safe):
@@ -119,9 +122,13 @@ def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:
             name = path.relative_to(safe).as_posix()
             if name in entries and _matches(path, entries[name]):
                 kept.add(name)
-            else:
+            elif name not in entries or not _is_beginning(path, entries[name]):
                 remove(path)
     return kept
+
+
+def _is_beginning(path: Path, entry: Entry) -> bool:
+    return not path.is_symlink() and path.is_file() and path.stat().st_size < entry.size
 
 
 def _matches(path: Path, entry: Entry) -> bool:

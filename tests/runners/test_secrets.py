@@ -1,29 +1,28 @@
-"""What cwltool writes about a run in a container, which it starts by a command with variables."""
+"""What cwltool writes down about a run in a container, whose command has the token's variable."""
 
 from pathlib import Path
 
 import pytest
 
 from sandbox.server import Sandbox
+from tests.cwl_runs import CWL, SECRET, cwltool, find_files_with
 from tests.runners.conftest import Engine
 from tests.runners.orders import write_order
-from tests.test_cwl import CWL, cwltool
-from tests.test_secret import SECRET, find
 
 pytestmark = pytest.mark.runner
 
 
 @pytest.mark.parametrize(
-    ("document", "told"), [(SECRET, False), (CWL, True)], ids=["secret", "plain"]
+    ("document", "revealed"), [(SECRET, False), (CWL, True)], ids=["secret workflow", "tool alone"]
 )
-def test_log_and_provenance(
+def test_secret_workflow_keeps_the_token_out_of_log_and_provenance(
     engine: Engine,
     image: str,
     platform: Sandbox,
     tmp_path: Path,
     new: Path,
     document: Path,
-    told: bool,
+    revealed: bool,
 ) -> None:
     token = platform.mint()
     item = platform.item_url(new.name)
@@ -39,7 +38,7 @@ def test_log_and_provenance(
     assert image in run.stderr
     assert (tmp_path / "out/catalog/catalog.json").is_file()
     assert (tmp_path / "provenance/workflow/primary-job.json").is_file()
-    assert (token in run.stderr) is told
-    assert bool(find(token, tmp_path / "provenance")) is told
-    assert not find(token, tmp_path / "out")
+    assert (token in run.stderr) is revealed
+    assert bool(find_files_with(token, tmp_path / "provenance")) is revealed
+    assert not find_files_with(token, tmp_path / "out")
     assert token not in run.stdout

@@ -1,21 +1,21 @@
-"""What can happen to a body on its way: each is a change of the stream of its chunks."""
+"""Changes to a response body while it is sent. Each function transforms a stream of chunks."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-from sandbox.body import Chunks, CutError
+from sandbox.body import Chunks, CloseConnection
 
 Position = int | float | str
-NAMED = ("start", "middle", "last")
+NAMED_POSITIONS = ("start", "middle", "last")
 
-# how long a throttled connection is silent between two pieces, at most
-BEAT = 0.05
+# A throttled connection is silent between two chunks for at most this many seconds.
+MAX_SILENCE = 0.05
 
 
 def offset(position: Position, length: int) -> int:
-    """A position in a body of this length as a number of bytes from its start."""
+    """Convert a position in a body of the given length to an offset in bytes."""
     if isinstance(position, str):
         position = {"start": 0, "middle": length // 2, "last": length - 1}[position]
     elif isinstance(position, float):
@@ -25,8 +25,8 @@ def offset(position: Position, length: int) -> int:
     return max(0, min(position, length))
 
 
-async def corrupted(source: Chunks, at: int) -> Chunks:
-    """A body with all bits of one byte flipped."""
+async def corrupt(source: Chunks, at: int) -> Chunks:
+    """Flip all bits of the byte at an offset."""
     async for chunk in source:
         if 0 <= at < len(chunk):
             changed = bytearray(chunk)
@@ -37,17 +37,17 @@ async def corrupted(source: Chunks, at: int) -> Chunks:
         at -= len(chunk)
 
 
-async def lengthened(source: Chunks, extra: int) -> Chunks:
-    """A body with zeros appended, after which the connection closes."""
+async def lengthen(source: Chunks, extra: int) -> Chunks:
+    """Append zeros to a body, then close the connection."""
     async for chunk in source:
         yield chunk
     yield bytes(extra)
-    raise CutError
+    raise CloseConnection
 
 
-async def paced(source: Chunks, rate: float) -> Chunks:
-    """A body at a number of bytes per second, smoothly, and never ahead of the clock."""
-    step = max(1, int(rate * BEAT))
+async def throttle(source: Chunks, rate: float) -> Chunks:
+    """Send a body evenly at a number of bytes per second, never faster than that."""
+    step = max(1, int(rate * MAX_SILENCE))
     start = time.monotonic()
     passed = 0
     async for chunk in source:
@@ -58,10 +58,10 @@ async def paced(source: Chunks, rate: float) -> Chunks:
             yield piece
 
 
-async def stalled(source: Chunks, at: int, seconds: float) -> Chunks:
-    """A body with a silence in it."""
+async def stall(source: Chunks, at: int, seconds: float) -> Chunks:
+    """Send nothing for a number of seconds once an offset is reached."""
     async for chunk in source:
-        for before, piece in _divided(chunk, at):
+        for before, piece in _split(chunk, at):
             if not before:
                 await asyncio.sleep(seconds)
                 seconds = 0
@@ -69,19 +69,19 @@ async def stalled(source: Chunks, at: int, seconds: float) -> Chunks:
         at -= len(chunk)
 
 
-async def ended(source: Chunks, at: int, end: type[Exception]) -> Chunks:
-    """A body that ends too early."""
+async def break_off(source: Chunks, at: int, how: type[Exception]) -> Chunks:
+    """End a body early, at an offset, by raising ``how``."""
     async for chunk in source:
-        for before, piece in _divided(chunk, at):
+        for before, piece in _split(chunk, at):
             if not before:
-                raise end
+                raise how
             yield piece
         at -= len(chunk)
-    raise end
+    raise how
 
 
-def _divided(chunk: bytes, at: int) -> list[tuple[bool, bytes]]:
-    """A chunk, in two if the offset is inside, each part with whether it lies before the offset."""
+def _split(chunk: bytes, at: int) -> list[tuple[bool, bytes]]:
+    """Split a chunk at an offset; each part comes with whether it lies before the offset."""
     if 0 < at < len(chunk):
         return [(True, chunk[:at]), (False, chunk[at:])]
     return [(at > 0, chunk)]

@@ -1,0 +1,44 @@
+"""Paths from manifests, listings and archives."""
+
+import pytest
+
+from stage_in.errors import VerificationError
+from stage_in.safe.paths import check_distinct, check_path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", "./a", "a/./b", "a//b", "a/"),
+        *("a\\b", "..\\x", "C:x", "C:/x", "a\0b", "a\nb", "a\x7f", "a\u202eb", " a", "a ", "a/ b"),
+        *("a#b", "a%2e", "a?b", "x" * 256, "é" * 128, "a\ud800", "/".join("x" * 501)),
+    ],
+)
+def test_paths_that_leave_their_folder_or_mislead_are_refused(path: str) -> None:
+    with pytest.raises(VerificationError, match="plain relative path in a test"):
+        check_path(path, "a test")
+
+
+@pytest.mark.parametrize("path", ["a", "a/b.c", ".a", "..a", "é/ü ü", "x" * 255, "a/" * 499 + "ab"])
+def test_plain_paths_are_accepted(path: str) -> None:
+    assert check_path(path, "a test") == path
+
+
+@pytest.mark.parametrize(
+    ("paths", "complaint"),
+    [
+        (["a", "a"], "distinct paths, found 'a' and 'a'"),
+        (["a", "A"], "distinct paths, found 'a' and 'A'"),
+        (["é", "e\u0301"], "distinct paths"),
+        (["straße", "STRASSE"], "distinct paths"),
+        (["a", "a/b"], "'a' is also a folder of 'a/b'"),
+        (["a/b/c", "b", "A"], "'A' is also a folder of 'a/b/c'"),
+    ],
+)
+def test_paths_that_some_file_system_takes_for_one(paths: list[str], complaint: str) -> None:
+    with pytest.raises(VerificationError, match=complaint):
+        check_distinct(paths)
+
+
+def test_distinct_paths() -> None:
+    check_distinct(["a", "b/a", "b/c", "b.a"])

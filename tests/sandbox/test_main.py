@@ -1,0 +1,52 @@
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from sandbox.__main__ import main
+from tests.sandbox.client import BAND
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> None:
+    ready = tmp_path / "ready"
+    ready.write_text("from an earlier run")
+    command = [sys.executable, "-W", "error", "-m", "sandbox", "--safe", str(safe)]
+    with subprocess.Popen(
+        [*command, "--ready", str(ready), "--fault", "status=503 path=*.SAFE", "--seed", "3"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (ready.exists() and "export" in ready.read_text()):
+            assert process.poll() is None
+            time.sleep(0.02)
+        words = shlex.split(ready.read_text())
+        variables = dict(word.split("=", 1) for word in words if word != "export")
+        item = requests.get(variables["SANDBOX_ITEM"], timeout=10).json()
+        legacy = requests.get(variables["SANDBOX_ITEM_LEGACY_1"], timeout=10)
+        headers = {"Authorization": f"Bearer {variables['CDSE_ACCESS_TOKEN']}"}
+        href = item["assets"]["B04"]["alternate"]["https"]["href"]
+        content = requests.get(href, headers=headers, timeout=10).content
+        process.send_signal(stop)
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert errors == ""
+    assert variables["SANDBOX_ITEM"] in out
+    assert Path(variables["SANDBOX_SAFE"]) == safe
+    assert any(href.startswith(x) for x in variables["CDSE_TRUSTED_HOSTS"].split(","))
+    assert content == (safe / BAND).read_bytes()
+    assert legacy.status_code == 503
+
+
+def test_malformed_rule(safe: Path) -> None:
+    result = CliRunner().invoke(main, ["--safe", str(safe), "--fault", "colour=red"])
+    assert result.exit_code == 2
+    assert "found 'colour'" in result.output

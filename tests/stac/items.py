@@ -1,0 +1,38 @@
+"""Items as JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stage_in.stac.item import create_item
+from tests.editing import open_folder
+
+Fields = dict[str, Any]
+
+
+def make_item(safe: Path, *, partial: bool = False, verified: bool = True) -> Fields:
+    """Make the item of a product, as it is written to disk."""
+    folder = open_folder(safe, partial=partial, verified=verified)
+    return json.loads(json.dumps(create_item(folder).to_dict(include_self_link=False)))
+
+
+def get_bands(item: Fields) -> dict[str, Fields]:
+    """Return the assets that are bands, by the band's name."""
+    return {
+        asset["eo:bands"][0]["name"]: asset
+        for asset in item["assets"].values()
+        if "data" in asset["roles"]
+    }
+
+
+def get_eo_and_raster(asset: Fields) -> tuple[str, Fields]:
+    """Return a band's name and values as the extensions EO and raster have them."""
+    (spectral,), (values,) = asset["eo:bands"], asset["raster:bands"]
+    return spectral["name"], values
+
+
+def get_common_band(asset: Fields) -> tuple[str, Fields]:
+    """Return a band's name and values as `bands` of STAC 1.1 has them."""
+    (band,) = asset["bands"]
+    values = {name: band[f"raster:{name}"] for name in ("scale", "offset")}
+    return band["name"], values | {"nodata": band["nodata"]}
