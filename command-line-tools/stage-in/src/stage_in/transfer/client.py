@@ -216,7 +216,8 @@ class Client:
         if (
             status in _TEMPORARY
             or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or status < HTTPStatus.MULTIPLE_CHOICES  # such as 202: the content comes later
+            # Such as 202: the content comes later.
+            or (status < HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.PARTIAL_CONTENT)
         ):
             raise TemporaryError(message, retry_after)
         raise RefusedError(message)

@@ -17,7 +17,9 @@ from stage_in.transfer.trust import Trust
 CLIENT_ID = "cdse-public"  # CDSE documentation, APIs, "Token generation"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 # What scripts write if they have found no token.
-_NO_TOKENS = {"null", "none", "undefined", "nil"}
+_NO_TOKENS = {"null", "none", "undefined", "nil", "bearer"}
+# What people copy with a token.
+_AROUND = " \t\r\n,;\"'\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 _CLOCK_TOLERANCE = 60.0  # seconds by which this machine's clock may differ without being mentioned
 
 
@@ -193,6 +195,7 @@ def _read_token(text: str, name: str) -> str:
     Raises:
         CredentialsError: what is left is not a token.
     """
+    text = text.strip(_AROUND)
     if text.startswith("{"):
         key = name.removeprefix("CDSE_").lower()
         try:
@@ -201,8 +204,7 @@ def _read_token(text: str, name: str) -> str:
             raise CredentialsError(
                 f"expected a token in {name}, found JSON without a {key}. Copy the token alone"
             ) from error
-    text = text.strip(" \t\r\n,;\"'")
-    text = re.sub(r"^bearer\s+", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"^(authorization:\s*)?bearer\s+", "", text, flags=re.IGNORECASE).strip(_AROUND)
     if text.startswith("$") or text.lower() in _NO_TOKENS:
         found = "the name of another variable" if text.startswith("$") else repr(text)
         raise CredentialsError(

@@ -104,7 +104,7 @@ def translated_errors(url: str) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.ProxyError as error:
-        if " 407 " in f"{_find_reason(error)} ":
+        if "407" in _find_reason(error).split():
             raise UsageError(PROXY_LOGIN) from error
         raise TemporaryError(
             f"{_find_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, on the way "
