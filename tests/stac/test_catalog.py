@@ -119,6 +119,21 @@ def test_a_catalog_that_cannot_be_written(make: Make) -> None:
         write(safe)
 
 
+def test_files_that_differ(make: Make) -> None:
+    safe = make()
+    catalog = safe.parent.parent
+    files = make_catalog(open_folder(safe), make_source_item(safe))
+    assert find_differing(catalog, files) == files
+    write_files(catalog, files)
+    assert find_differing(catalog, files) == {}
+    missing, longer, linked = files
+    (catalog / missing).unlink()
+    (catalog / longer).write_bytes(files[longer] + b" ")
+    (catalog / linked).rename(catalog / "elsewhere")
+    (catalog / linked).symlink_to(catalog / "elsewhere")
+    assert find_differing(catalog, files) == files
+
+
 # -- clients
 
 CLIENT = """

@@ -8,6 +8,7 @@ import base64
 import os
 import threading
 from collections.abc import MutableMapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,10 +67,9 @@ class Libraries:
     def __init__(self) -> None:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._load, daemon=True)
-        try:
+        # If the system allows no more threads, the download will say so. OpenBLAS would abort.
+        with suppress(RuntimeError):
             self._thread.start()
-        except RuntimeError:  # the system allows no more threads
-            self._load()
 
     def check(self) -> None:
         """Wait until the libraries are loaded.

@@ -104,7 +104,7 @@ class ProductMetadata:
             corner=_read_corner(granule),
             images=_read_images(name, product, entries),
             radiometry=Radiometry.read(product),
-            snow_cover=granule.number(snow, 0, 100) if granule.elements(snow) else None,
+            snow_cover=None if _lacks(granule, snow) else granule.number(snow, 0, 100),
             viewing_angles=read_viewing_angles(granule),
         )
 
@@ -150,9 +150,13 @@ def _check_granule(name: ProductName, granule: XmlFile) -> None:
 
 def _check_ranges(file: XmlFile, ranges: Mapping[str, tuple[float, float]]) -> None:
     for path, (minimum, maximum) in ranges.items():
-        # Metadata have NaN for angles that could not be computed; stactools-sentinel2 drops them.
-        if [element.text for element in file.elements(path)] not in ([], ["NaN"]):
+        if not _lacks(file, path):  # stactools-sentinel2 leaves out what is lacking
             file.number(path, minimum, maximum)
+
+
+def _lacks(file: XmlFile, path: str) -> bool:
+    """Tell whether a number is missing, or is NaN because it could not be computed."""
+    return [(element.text or "").strip() for element in file.elements(path)] in ([], ["NaN"])
 
 
 def _read_centre(product: XmlFile) -> str:
