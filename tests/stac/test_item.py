@@ -201,7 +201,9 @@ def test_masks_have_data_types_and_names_of_bands(make: Make) -> None:
         assert "eo:bands" not in asset
         with rasterio.open(safe.parent / asset["href"]) as image:
             assert image.count == len(names)
-            expected = [{"data_type": kind, "spatial_resolution": image.res[0]} for kind in image.dtypes]
+            expected = [
+                {"data_type": kind, "spatial_resolution": image.res[0]} for kind in image.dtypes
+            ]
             assert asset["raster:bands"] == expected
             assert asset["gsd"] == image.res[0]
     assert not [band for asset in masks.values() for band in asset["bands"] if "nodata" in band]

@@ -25,7 +25,27 @@ REFUSALS += [431, 451]
 MISSING = [404, 410]
 UNAUTHORIZED = [401, 403]
 # With another 2xx, the content comes later.
-TEMPORARY = [201, 202, 203, 204, 205, 207, 226, 408, 425, 429, 500, 501, 502, 503, 504, 507, 511, 520, 599]
+TEMPORARY = [
+    201,
+    202,
+    203,
+    204,
+    205,
+    207,
+    226,
+    408,
+    425,
+    429,
+    500,
+    501,
+    502,
+    503,
+    504,
+    507,
+    511,
+    520,
+    599,
+]
 STATUSES = [
     *((status, 65) for status in REFUSALS),
     *((status, 66) for status in MISSING),

@@ -42,7 +42,7 @@ class Output:
             self.path = path.expanduser()
         except RuntimeError as error:  # there is no such user
             raise UsageError(f"expected a folder as --output-dir: {error}") from error
-        self.staging = self.path.parent / f".{path.name}.staging"
+        self.staging = self.path.parent / f".{self.path.name}.staging"
         self.catalog = self.staging / "catalog"
         self._lock = Lock(self.staging)
 
