@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from glob import glob
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -183,8 +182,7 @@ def test_an_output_that_a_workflow_runner_finds(
 ) -> None:
     run = stage_in(*(platform.item_url(new.name), "--output-dir", name), STAGE_IN_OUTPUT_GLOB=name)
     assert run.code == 0, run.log
-    found = [Path(path) for path in glob(name, root_dir=stage_in.folder)]
-    assert found == [Path(name)]
+    assert [*stage_in.folder.glob(name)] == [stage_in.folder / name]
     assert (stage_in.folder / name / "catalog.json").is_file()
 
 

@@ -106,7 +106,7 @@ def test_an_output_that_the_runner_cannot_find_is_not_downloaded(
     name = name.format(folder=tmp_path)
     run = stage(platform, work, item=platform.item_url(new.name), output_dir=name)
     assert run.returncode == 1
-    assert "expected the plain name of a folder as output_dir" in run.stderr
+    assert "Expected the plain name of a folder as output_dir" in run.stderr
     assert len(platform.log) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
     assert [path.name for path in work.iterdir()] == ["params.yml"]

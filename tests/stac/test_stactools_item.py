@@ -78,7 +78,7 @@ def test_only_the_checked_documents_are_read(new: Path) -> None:
         make_item(new, **{MANIFEST: changed})
 
 
-# Rings of latitude and longitude around a tile across the antimeridian, clockwise as the platform's.
+# Rings of latitude and longitude across the antimeridian, clockwise as the platform's are.
 ACROSS = {
     "in the north": [(46, 179), (46, 180), (46, -179), (45, -179), (45, 179)],
     "in the south": [(46, 179), (46, -179), (45, -179), (45, 180), (45, 179)],

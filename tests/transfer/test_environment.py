@@ -82,14 +82,16 @@ class Refuse(BaseHTTPRequestHandler):
 
     requests: list[str]
 
-    def refuse(self) -> None:
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline()
+        self.close_connection = True
+        if not self.raw_requestline or not self.parse_request():
+            return
         self.requests.append(f"{self.command} {self.path}")
         self.send_response(407, "Proxy Authentication Required")
         self.send_header("Proxy-Authenticate", "Basic")
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    do_GET = do_POST = do_CONNECT = refuse
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
@@ -202,7 +204,7 @@ def test_variables_that_do_not_concern_the_host_are_ignored(
 def test_a_socks_proxy_needs_pysocks(no_proxies: pytest.MonkeyPatch, scheme: str) -> None:
     no_proxies.setenv("ALL_PROXY", f"{scheme}://user:hidden@127.0.0.1:1")
     no_proxies.setattr("stage_in.transfer.environment.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="ALL_PROXY names a SOCKS proxy.*PySocks") as caught:
+    with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*PySocks") as caught:
         check_proxy("https://stac.example/item")
     assert "hidden" not in str(caught.value)
     no_proxies.setattr("stage_in.transfer.environment.find_spec", lambda name: name)
