@@ -8,7 +8,6 @@ import base64
 import os
 import threading
 from collections.abc import MutableMapping
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,9 +66,11 @@ class Libraries:
     def __init__(self) -> None:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._load, daemon=True)
-        # If the system allows no more threads, the download will say so. OpenBLAS would abort.
-        with suppress(RuntimeError):
+        try:
             self._thread.start()
+        except RuntimeError:  # the system allows no more threads, without which OpenBLAS aborts
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            self._load()
 
     def check(self) -> None:
         """Wait until the libraries are loaded.
