@@ -8,6 +8,7 @@ import base64
 import os
 import threading
 from collections.abc import MutableMapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,10 +68,14 @@ class Libraries:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._load, daemon=True)
         try:
+            # Its imports are circular: two threads that import it at once may find half of it.
+            import_module("pystac")
             self._thread.start()
         except RuntimeError:  # the system allows no more threads, without which OpenBLAS aborts
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             self._load()
+        except Exception as error:
+            self._failure = error
 
     def check(self) -> None:
         """Wait until the libraries are loaded.
