@@ -17,6 +17,7 @@ requirements:
   EnvVarRequirement:
     envDef:
       CDSE_ACCESS_TOKEN: $(inputs.access_token)
+      STAGE_IN_OUTPUT_GLOB: $(inputs.output_dir)
   ResourceRequirement:
     coresMin: 1
     coresMax: 1

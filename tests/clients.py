@@ -13,7 +13,7 @@ class NoToken:
     def access_token(self) -> str:
         raise AssertionError("expected no request with a token, found one")
 
-    def refused(self, token: str) -> None:
+    def refused(self, token: str, now: float) -> None:
         raise AssertionError("expected no request with a token, found one that was refused")
 
 

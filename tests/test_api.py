@@ -212,7 +212,7 @@ def test_arguments_out_of_range(platform: Sandbox, new: Path, arguments: dict[st
     [
         {"CDSE_TRUSTED_HOSTS": "mirror.example"},
         {"CDSE_IDENTITY_URL": "identity.example"},
-        {"HTTPS_PROXY": "socks5://proxy.example"},
+        {"HTTP_PROXY": "socks://proxy.example"},
         {"REQUESTS_CA_BUNDLE": "/no/such/file"},
     ],
     ids=lambda variables: next(iter(variables)),

@@ -140,6 +140,52 @@ def test_item_from_a_file(stage_in: StageIn, platform: Sandbox, new: Path) -> No
     assert {exchange.role for exchange in platform.log} == {"download"}
 
 
+def test_the_home_folder(stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path) -> None:
+    """Job orders and --output-dir=~/x reach the tool without a shell that would expand it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    item = platform.item_url(new.name)
+    run = stage_in(item, "--output-dir=~/deep/x", HOME=str(home))
+    assert run.code == 0, run.log
+    assert (home / "deep/x/catalog.json").is_file()
+    assert [path.name for path in (home / "deep").iterdir()] == ["x"]
+    assert not list(stage_in.folder.iterdir())
+
+    platform.log.clear()
+    nobody = stage_in(item, "--output-dir", "~no-such-user/x")
+    assert nobody.code == 2
+    assert "--output-dir" in nobody.reason
+    assert not platform.log.of("download")
+    assert not list(stage_in.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "pattern", ["/tmp/x", "../x", "a/../b", "..", "tile[32TQM]", "x*", "x?", r"x\y", "~/x"]
+)
+def test_an_output_that_a_workflow_runner_would_not_find(
+    stage_in: StageIn, platform: Sandbox, new: Path, pattern: str
+) -> None:
+    """stage-in.cwl sets the variable to the pattern by which the runner collects the output."""
+    run = stage_in(
+        *(platform.item_url(new.name), "--output-dir", "catalog"), STAGE_IN_OUTPUT_GLOB=pattern
+    )
+    assert run.code == 2, run.log
+    assert "output_dir" in run.reason
+    assert repr(pattern) in run.reason
+    assert len(platform.log) == 0
+    assert not list(stage_in.folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["catalog", "deep/catalog", "a b", "Ünï #%{x}", "x..y"])
+def test_an_output_that_a_workflow_runner_finds(
+    stage_in: StageIn, platform: Sandbox, new: Path, name: str
+) -> None:
+    run = stage_in(*(platform.item_url(new.name), "--output-dir", name), STAGE_IN_OUTPUT_GLOB=name)
+    assert run.code == 0, run.log
+    assert [*stage_in.folder.glob(name)] == [stage_in.folder / name]
+    assert (stage_in.folder / name / "catalog.json").is_file()
+
+
 def test_a_second_run(stage_in: StageIn, platform: Sandbox, new: Path, old: Path) -> None:
     assert stage_in(platform.item_url(new.name)).code == 0
     requested = len(platform.log.of("download"))

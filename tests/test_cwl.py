@@ -96,6 +96,34 @@ def test_missing_token_is_a_permanent_failure(platform: Sandbox, tmp_path: Path,
     assert "permanentFail" in run.stderr
 
 
+@pytest.mark.parametrize("name", ["{folder}/elsewhere", "tile[32TQM]", "../elsewhere", "x?"])
+def test_an_output_that_the_runner_cannot_find_is_not_downloaded(
+    platform: Sandbox, tmp_path: Path, new: Path, name: str
+) -> None:
+    """In CWL, output_dir is a pattern, too, which has to match below the runner's own folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    name = name.format(folder=tmp_path)
+    run = stage(platform, work, item=platform.item_url(new.name), output_dir=name)
+    assert run.returncode == 1
+    assert "Expected the plain name of a folder as output_dir" in run.stderr
+    assert len(platform.log) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
+    assert [path.name for path in work.iterdir()] == ["params.yml"]
+
+
+def test_a_relative_path_of_an_item(platform: Sandbox, tmp_path: Path, new: Path) -> None:
+    """It is not relative to the job order: the tool runs in a folder of its own."""
+    (tmp_path / "item.json").write_text(json.dumps(platform.item(new.name)))
+    run = stage(platform, tmp_path, item="item.json")
+    assert run.returncode == 1
+    assert "Give an absolute path or a URL" in run.stderr
+    assert len(platform.log) == 0
+    absolute = stage(platform, tmp_path, item=str(tmp_path / "item.json"))
+    assert absolute.returncode == 0, absolute.stderr
+    assert (tmp_path / "catalog" / "catalog.json").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="the real metadata is not beside the project")
 @pytest.mark.parametrize("template", REAL, ids=lambda path: path.name[38:44])

@@ -298,7 +298,7 @@ def test_a_failure_before_the_first_file(
 
 @pytest.mark.parametrize("transport", ["nodes", "zip"])
 @pytest.mark.parametrize(
-    "function", ["sources.download.check_distinct", "staging.write_catalog"], ids=["thread", "main"]
+    "function", ["sources.download.check_distinct", "staging.make_catalog"], ids=["thread", "main"]
 )
 def test_resuming_after_a_bug(
     stage_in: StageIn, new: Path, tmp_path: Path, function: str, transport: str

@@ -56,7 +56,9 @@ def test_each_entry_has_its_own_algorithm() -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"<html>Service unavailable</html>", "found 0$"),
+        (b"<html>Service unavailable</html>", "found a page of HTML$"),
+        (b"\n<!doctype HTML><p>Service unavailable", "found a page of HTML$"),
+        (b"<x/>", "found 0$"),
         (document(), "found 0$"),
         (b"", "well-formed"),
         (b"not XML", "well-formed"),

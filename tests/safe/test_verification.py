@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from stage_in.errors import OutputError, VerificationError
+from stage_in.safe.folder import SafeFolder
 from stage_in.safe.manifest import Entry
+from stage_in.safe.name import ProductName
 from stage_in.safe.verification import check_safe_folder, keep_verified, write_verified
 from tests.editing import MANIFEST, find, open_folder
 
@@ -94,8 +96,29 @@ def safe(new: Path, tmp_path: Path) -> Path:
     return shutil.copytree(new, tmp_path / new.name)
 
 
+def check(safe: Path, bands: set[str] | None = None) -> SafeFolder:
+    return check_safe_folder(safe, ProductName.parse(safe.name), bands)
+
+
 def test_a_complete_folder(safe: Path) -> None:
-    check_safe_folder(safe)
+    folder = check(safe)
+    assert folder == open_folder(safe)
+    assert (folder.partial, folder.verified) == (False, True)
+
+
+def test_a_partial_folder(safe: Path) -> None:
+    """The files of other bands may be missing; a file that is there is verified all the same."""
+    others = [path for path in open_folder(safe).entries if path.endswith("_B02.jp2")]
+    assert len(others) == 3
+    for path in others[1:]:
+        (safe / path).unlink()
+    folder = check(safe, {"B03", "B08"})
+    assert (folder.partial, folder.verified) == (True, True)
+    with pytest.raises(OutputError, match="2 files missing or changed"):
+        check(safe)
+    (safe / others[0]).write_bytes(b"")
+    with pytest.raises(OutputError, match=f"1 files missing or changed, the first .* {others[0]}"):
+        check(safe, {"B03", "B08"})
 
 
 def test_changed_missing_and_linked_files(safe: Path, new: Path) -> None:
@@ -108,10 +131,12 @@ def test_changed_missing_and_linked_files(safe: Path, new: Path) -> None:
     linked.unlink()
     linked.symlink_to(new / paths[2])
     with pytest.raises(OutputError, match=f"3 files missing or changed, the first .* {paths[0]}"):
-        check_safe_folder(safe)
+        check(safe)
+    for path in (changed, linked):
+        path.unlink()
     with pytest.raises(OutputError, match=f"1 files missing or changed, the first .* {paths[1]}"):
-        check_safe_folder(safe, {"B03", "B08"})
-    check_safe_folder(safe, {"B08", "TCI"})
+        check(safe, {"B03", "B08"})
+    assert check(safe, {"B08", "TCI"}).partial
 
 
 @pytest.mark.parametrize("content", [None, b"", b"<html/>"])
@@ -120,7 +145,7 @@ def test_a_folder_without_a_manifest(safe: Path, content: bytes | None) -> None:
     if content is not None:
         (safe / MANIFEST).write_bytes(content)
     with pytest.raises(OutputError, match=f"expected a complete product in {safe}"):
-        check_safe_folder(safe)
+        check(safe)
 
 
 # -- what an earlier run has left

@@ -70,6 +70,12 @@ def test_a_doctype_is_refused(tmp_path: Path, encoding: str) -> None:
         parse_xml(path.read_bytes(), "MTD.xml")
 
 
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html/>", b"\r\n<HTML><body>", b"<html/>"])
+def test_html_is_called_html(content: bytes) -> None:
+    with pytest.raises(ProductError, match=r"expected MTD\.xml, found a page of HTML"):
+        parse_xml(content, "MTD.xml")
+
+
 def test_only_the_prolog_is_read(tmp_path: Path) -> None:
     path = tmp_path / "MTD.xml"
     path.write_bytes(b"<?xml version='1.0'?><!-- c --><a>" + b"<b/>" * 100_000 + b"<not closed")

@@ -1,12 +1,14 @@
 """Each file's way from HTTP to disk: verified, retried and resumed, for the wanted bands."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from sandbox.server import Sandbox
 from tests.conftest import SameTree, StageIn
+from tests.editing import PRODUCT, edit
 from tests.sources.downloads import count_downloads
 
 
@@ -142,6 +144,39 @@ def test_some_bands(stage_in: StageIn, platform: Sandbox, new: Path, transport: 
     more = stage_in(platform.item_url(new.name), "--assets", "B04,B05")
     assert more.code == 73
     assert "B05" in more.reason
+
+
+UNDESCRIBABLE = {
+    "zone": ("MTD_TL.xml", "EPSG:32632", "EPSG:32633"),
+    "orbit": (PRODUCT, ">122<", ">123<"),
+    "footprint": (PRODUCT, "<EXT_POS_LIST>", "<EXT_POS_LIST>91 11 "),
+    # This is found only by making the item.
+    "library": (PRODUCT, "<EXT_POS_LIST>", "<EXT_POS_LIST>80 -170 -80 -170 "),
+}
+
+
+@pytest.mark.parametrize("what", UNDESCRIBABLE)
+def test_metadata_are_checked_before_the_bands_arrive(tmp_path: Path, new: Path, what: str) -> None:
+    safe = shutil.copytree(new, tmp_path / "product" / new.name)
+    edit(safe, *UNDESCRIBABLE[what])
+    (tmp_path / "work").mkdir()
+    with Sandbox([safe]) as platform:
+        platform.faults.add("on=download path=*IMG_DATA* slow=5000")
+        stage_in = StageIn(platform, tmp_path / "work")
+        run = stage_in(platform.item_url(safe.name), "--connections", "1")
+        assert run.code == 65, run.log
+        assert "MTD_" in run.reason or "MTD_" in run.log
+        assert len(platform.log.of("download", "*MTD_MSIL1C.xml*")) == 1
+        assert len(platform.log.of("download", "*MTD_TL.xml*")) == 1
+        bands = platform.log.of("download", "*IMG_DATA*")
+        assert len(bands) <= 1
+        assert not [x for x in bands if x.complete]
+
+        # The next run has the metadata already, so it requests no band at all.
+        platform.log.clear()
+        run = stage_in(platform.item_url(safe.name), "--connections", "1")
+        assert run.code == 65, run.log
+        assert not platform.log.of("download", "*IMG_DATA*")
 
 
 def test_some_bands_of_the_old_era(stage_in: StageIn, platform: Sandbox, old: Path) -> None:

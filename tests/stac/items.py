@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from stage_in.stac.item import create_item
+from stage_in.stac.thumbnail import THUMBNAIL
 from tests.editing import open_folder
 
 Fields = dict[str, Any]
 
 
 def make_item(safe: Path, *, partial: bool = False, verified: bool = True) -> Fields:
-    """Make the item of a product, as it is written to disk."""
+    """Make the item of a product, as it is written to disk, and write its thumbnail."""
     folder = open_folder(safe, partial=partial, verified=verified)
-    return json.loads(json.dumps(create_item(folder).to_dict(include_self_link=False)))
+    item, thumbnail = create_item(folder)
+    if thumbnail is not None:
+        (safe.parent / THUMBNAIL).write_bytes(thumbnail.content)
+    return json.loads(json.dumps(item.to_dict(include_self_link=False)))
 
 
 def get_bands(item: Fields) -> dict[str, Fields]:

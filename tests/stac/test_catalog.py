@@ -20,7 +20,7 @@ from sandbox.product import NEW, OLD, Recipe
 from sandbox.server import Sandbox
 from stage_in.errors import OutputError, ProductError
 from stage_in.safe.bands import BANDS
-from stage_in.stac.catalog import write_catalog
+from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
 from tests.conftest import ROOT, SHARED, SameTree, StageIn
 from tests.editing import PRODUCT, edit, find, open_folder
 from tests.stac.conftest import Copy, Make
@@ -39,8 +39,9 @@ def make_source_item(safe: Path, href: str | None = SOURCE) -> pystac.Item:
 def write(safe: Path, href: str | None = SOURCE, **options: bool) -> Fields:
     """Write the catalog of a product, and return its item."""
     catalog = safe.parent.parent
-    path = write_catalog(catalog, open_folder(safe, **options), make_source_item(safe, href))
-    assert path == catalog / "catalog.json"
+    files = make_catalog(open_folder(safe, **options), make_source_item(safe, href))
+    assert CATALOG in files
+    write_files(catalog, files)
     return json.loads((safe.parent / f"{safe.stem}.json").read_text(encoding="utf-8"))
 
 
@@ -100,7 +101,7 @@ def test_the_item_of_another_product_is_refused(make: Make) -> None:
     other = make_source_item(safe)
     other.id = other.id.replace("S2A", "S2B")
     with pytest.raises(ProductError, match="S2B"):
-        write_catalog(safe.parent.parent, open_folder(safe), other)
+        make_catalog(open_folder(safe), other)
 
 
 def test_a_renamed_folder_is_refused(make: Make) -> None:
@@ -116,6 +117,21 @@ def test_a_catalog_that_cannot_be_written(make: Make) -> None:
     (safe.parent / f"{safe.stem}.json").mkdir()
     with pytest.raises(OutputError):
         write(safe)
+
+
+def test_files_that_differ(make: Make) -> None:
+    safe = make()
+    catalog = safe.parent.parent
+    files = make_catalog(open_folder(safe), make_source_item(safe))
+    assert find_differing(catalog, files) == files
+    write_files(catalog, files)
+    assert find_differing(catalog, files) == {}
+    missing, longer, linked = files
+    (catalog / missing).unlink()
+    (catalog / longer).write_bytes(files[longer] + b" ")
+    (catalog / linked).rename(catalog / "elsewhere")
+    (catalog / linked).symlink_to(catalog / "elsewhere")
+    assert find_differing(catalog, files) == files
 
 
 # -- clients

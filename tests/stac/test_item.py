@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pystac
@@ -95,8 +96,12 @@ def test_every_file_has_size_and_digest(make: Make, recipe: Recipe) -> None:
     }
     prefix = f"./{safe.name}/"
     hrefs = {asset["href"] for asset in item["assets"].values()}
+    # Four reports of the datastrip have the names of those of the granule.
+    twins = {href for href in listed if re.fullmatch(r"\./DATASTRIP/.*/(?!RAD)[A-Z_]+\.xml", href)}
+    twins -= {href for href in twins if href.endswith("MTD_DS.xml")}
+    assert len(twins) == 4
     assert hrefs == {
-        *(prefix + href.removeprefix("./") for href in listed),
+        *(prefix + href.removeprefix("./") for href in listed if href not in twins),
         *(f"{prefix}{MANIFEST}", "./thumbnail.png"),
     }
     for asset in item["assets"].values():
@@ -161,6 +166,141 @@ def test_an_old_product_has_no_doi(make: Make) -> None:
     assert "eo:snow_cover" not in item["properties"]
 
 
+@pytest.mark.parametrize("recipe", [NEW, OLD], ids=["new", "old"])
+def test_no_two_assets_have_the_same_base_name(make: Make, recipe: Recipe) -> None:
+    """Consumers copy assets side by side, so that one would overwrite the other."""
+    safe = make(recipe)
+    item = make_item(safe)
+    names = [PurePosixPath(asset["href"]).name for asset in item["assets"].values()]
+    assert len(set(names)) == len(names)
+    paths = {asset["href"].removeprefix(f"./{safe.name}/") for asset in item["assets"].values()}
+    for path in {*open_folder(safe).entries} - paths:
+        assert path.startswith("DATASTRIP/")
+        assert PurePosixPath(path).name in names
+
+
+MASK_BANDS = {
+    "classi": ["opaque_clouds", "cirrus_clouds", "snow_ice"],
+    "detfoo": ["detector_footprint"],
+    "qualit": [
+        *("ancillary_lost", "ancillary_degraded", "msi_lost", "msi_degraded", "defective"),
+        *("nodata", "partially_corrected_crosstalk", "saturated_l1a"),
+    ],
+}
+
+
+def test_masks_have_data_types_and_names_of_bands(make: Make) -> None:
+    """Without them, readers take an image for one without names, in 32-bit floating point."""
+    safe = make()
+    item = make_item(safe)
+    masks = {key: asset for key, asset in item["assets"].items() if "mask" in asset["roles"]}
+    assert len(masks) == 27
+    for key, asset in masks.items():
+        names = MASK_BANDS[key.split("_")[1]]
+        assert [band["name"] for band in asset["bands"]] == names
+        assert "eo:bands" not in asset
+        with rasterio.open(safe.parent / asset["href"]) as image:
+            assert image.count == len(names)
+            expected = [
+                {"data_type": kind, "spatial_resolution": image.res[0]} for kind in image.dtypes
+            ]
+            assert asset["raster:bands"] == expected
+            assert asset["gsd"] == image.res[0]
+    assert not [band for asset in masks.values() for band in asset["bands"] if "nodata" in band]
+
+
+def test_a_mask_with_another_number_of_bands_has_no_names(make: Make) -> None:
+    """Names that belong to other bands would be worse than none."""
+    safe = make()
+    (safe / find(safe, "MSK_CLASSI_B00.jp2")).write_bytes(
+        (safe / find(safe, "MSK_DETFOO_B01.jp2")).read_bytes()
+    )
+    reseal(safe)
+    mask = make_item(safe)["assets"]["mask_classi_b00"]
+    assert mask["raster:bands"] == [{"data_type": "uint8", "spatial_resolution": 60}]
+    assert not [band for band in mask.get("bands", []) if "name" in band]
+
+
+# -- metadata that the schema does not require
+
+
+def set_text(path: str, text: str) -> Callable[[etree._ElementTree], None]:
+    """Return a change that sets the text of one element."""
+
+    def change(tree: etree._ElementTree) -> None:
+        (element,) = tree.iterfind(path)
+        element.text = text
+
+    return change
+
+
+def remove(path: str) -> Callable[[etree._ElementTree], None]:
+    """Return a change that removes all elements at a path."""
+
+    def change(tree: etree._ElementTree) -> None:
+        elements = tree.findall(path)
+        assert elements
+        for element in elements:
+            element.getparent().remove(element)
+
+    return change
+
+
+MEANS = ".//Mean_Viewing_Incidence_Angle_List"
+OPTIONAL = {
+    "cloud cover": (
+        *("MTD_TL.xml", set_text(".//CLOUDY_PIXEL_PERCENTAGE", "NaN")),
+        {"eo:cloud_cover"},
+    ),
+    "snow cover": (
+        *("MTD_TL.xml", set_text(".//SNOW_PIXEL_PERCENTAGE", " NaN ")),
+        {"eo:snow_cover"},
+    ),
+    "degraded": (
+        *("MTD_TL.xml", set_text(".//DEGRADED_MSI_DATA_PERCENTAGE", "NaN")),
+        {"s2:degraded_msi_data_percentage"},
+    ),
+    "empty list": (
+        *("MTD_TL.xml", remove(f"{MEANS}/Mean_Viewing_Incidence_Angle")),
+        {"view:azimuth", "view:incidence_angle"},
+    ),
+    "no list": ("MTD_TL.xml", remove(MEANS), {"view:azimuth", "view:incidence_angle"}),
+    "orbit direction": (
+        *(PRODUCT, remove(".//SENSING_ORBIT_DIRECTION")),
+        {"sat:orbit_state"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OPTIONAL)
+def test_values_that_a_product_lacks_are_left_out(make: Make, what: str) -> None:
+    """The schema allows these. Everything else in the item stays as it was."""
+    name, change, lost = OPTIONAL[what]
+    safe = make()
+    whole = make_item(safe)
+    assert lost <= whole["properties"].keys()
+    tree = etree.parse(safe / find(safe, name))
+    change(tree)
+    tree.write(safe / find(safe, name), xml_declaration=True, encoding="UTF-8")
+    reseal(safe)
+    item = make_item(safe)
+    assert item["properties"] == {
+        key: value for key, value in whole["properties"].items() if key not in lost
+    }
+    changed = {"safe_manifest", "product_metadata", "granule_metadata"}
+    for key, asset in whole["assets"].items():
+        assert key in changed or item["assets"][key] == asset
+    for key in ("geometry", "bbox", "links"):
+        assert item[key] == whole[key]
+
+
+@pytest.mark.parametrize("recipe", [NEW, OLD], ids=["new", "old"])
+def test_no_property_is_null(make: Make, recipe: Recipe) -> None:
+    """Unlike an absent one, a null violates the schemas of most extensions."""
+    item = make_item(make(recipe))
+    assert [key for key, value in item["properties"].items() if value is None] == []
+
+
 # -- partial and unverified
 
 
@@ -168,9 +308,10 @@ def test_a_partial_product(make: Make) -> None:
     safe = make()
     whole = make_item(safe)
     kept = {"red", "nir", "safe_manifest", "product_metadata", "granule_metadata"}
-    for key, asset in whole["assets"].items():
-        if key not in kept and asset["href"].startswith(f"./{safe.name}/"):
-            (safe.parent / asset["href"]).unlink()
+    hrefs = {asset["href"] for key, asset in whole["assets"].items() if key in kept}
+    for path in open_folder(safe).entries:
+        if f"./{safe.name}/{path}" not in hrefs:
+            (safe / path).unlink()
     with pytest.raises(ProductError, match="found no such file"):
         make_item(safe)
     (safe.parent / "thumbnail.png").unlink()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pystac import Item
 from pystac.stac_io import DefaultStacIO, StacIO
+from shapely.geometry import MultiPolygon, box, shape
 from stactools.core.io.xml import XmlElement
 
 from stage_in.errors import ProductError
@@ -75,6 +76,55 @@ def test_only_the_checked_documents_are_read(new: Path) -> None:
     changed = manifest.replace(b"./MTD_MSIL1C.xml", b"./../../etc/passwd")
     with pytest.raises(ProductError, match="etc/passwd"):
         make_item(new, **{MANIFEST: changed})
+
+
+# Rings of latitude and longitude across the antimeridian, clockwise as the platform's are.
+ACROSS = {
+    "in the north": [(46, 179), (46, 180), (46, -179), (45, -179), (45, 179)],
+    "in the south": [(46, 179), (46, -179), (45, -179), (45, 180), (45, 179)],
+    "in both": [(46, 179), (46, 180), (46, -179), (45, -179), (45, 180), (45, 179)],
+    "first": [(46, 180), (46, -179), (45, -179), (45, 179), (46, 179)],
+    "minus 180": [(46, 179), (46, -180), (46, -179), (45, -179), (45, 179)],
+    "mixed signs": [(46, 179), (46, -180), (46, -179), (45, -179), (45, 180), (45, 179)],
+}
+WEST = [(46, 179), (46, 180), (45, 180), (45, 179)]
+EAST = [(46, 180), (46, -179), (45, -179), (45, 180)]
+
+
+def place(safe: Path, corners: list[tuple[int, int]]) -> Item:
+    """Let stactools-sentinel2 make an item of a product with another footprint."""
+    text = " ".join(f"{latitude} {longitude}" for latitude, longitude in [*corners, corners[0]])
+    document = read_documents(safe)[PRODUCT]
+    start, end = (document.index(part) for part in (b"<EXT_POS_LIST>", b"</EXT_POS_LIST>"))
+    changed = document[:start] + f"<EXT_POS_LIST>{text}".encode() + document[end:]
+    return make_item(safe, **{PRODUCT: changed})
+
+
+@pytest.mark.parametrize("name", ACROSS)
+@pytest.mark.parametrize("step", [1, -1], ids=["clockwise", "counter-clockwise"])
+def test_a_footprint_with_a_vertex_at_180_degrees(new: Path, name: str, step: int) -> None:
+    item = place(new, ACROSS[name][::step])
+    # Where the ring has no vertex at 180°, the library adds one on a great circle.
+    assert item.bbox == pytest.approx([179, 45, -179, 46], abs=0.005)
+    assert item.geometry is not None
+    footprint = shape(item.geometry)
+    assert footprint.is_valid
+    expected = MultiPolygon([box(179, 45, 180, 46), box(-180, 45, -179, 46)])
+    assert footprint.symmetric_difference(expected).area < 0.01
+    assert all(part.exterior.is_ccw for part in footprint.geoms)  # RFC 7946, section 3.1.6
+
+
+@pytest.mark.parametrize("step", [1, -1], ids=["clockwise", "counter-clockwise"])
+@pytest.mark.parametrize(
+    ("corners", "bounds"), [(WEST, (179, 45, 180, 46)), (EAST, (-180, 45, -179, 46))]
+)
+def test_a_footprint_that_ends_at_180_degrees(
+    new: Path, corners: list[tuple[int, int]], bounds: tuple[int, ...], step: int
+) -> None:
+    item = place(new, corners[::step])
+    assert item.bbox == list(bounds)
+    assert item.geometry is not None
+    assert shape(item.geometry).equals(box(*bounds))
 
 
 def test_its_failures_are_translated(new: Path) -> None:

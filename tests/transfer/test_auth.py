@@ -31,7 +31,7 @@ class Tokens:
         self.count += 1
         return f"token-{self.count}"
 
-    def refused(self, token: str) -> None:
+    def refused(self, token: str, now: float) -> None:
         raise AssertionError("expected no rejected token")
 
 

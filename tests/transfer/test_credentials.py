@@ -44,12 +44,15 @@ def test_an_opaque_access_token_is_used_as_it_is(platform: Sandbox) -> None:
 @pytest.mark.parametrize("expiry", ["1e308", "-1e308"])
 def test_an_access_token_that_expires_beyond_the_calendar(platform: Sandbox, expiry: str) -> None:
     payload = base64.urlsafe_b64encode(f'{{"exp": {expiry}}}'.encode()).decode().rstrip("=")
-    credentials = read(platform, CDSE_ACCESS_TOKEN=f"a.{payload}.c")
+    token = f"a.{payload}.c"
+    credentials = read(platform, CDSE_ACCESS_TOKEN=token)
+    assert credentials.access_token() == token
     if expiry.startswith("-"):
         with pytest.raises(CredentialsError, match="expired at an unknown time"):
-            credentials.access_token()
+            credentials.refused(token, time.time())
     else:
-        assert credentials.access_token() == f"a.{payload}.c"
+        credentials.refused(token, time.time())
+        assert credentials.access_token() == token
 
 
 @pytest.mark.parametrize("name", ["CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN"])
@@ -76,7 +79,7 @@ def test_a_refresh_token_is_exchanged(platform: Sandbox, name: str) -> None:
         ),
         (
             {"CDSE_REFRESH_TOKEN": "expired", "CDSE_USERNAME": "user", "CDSE_PASSWORD": "secret"},
-            ["password"],
+            ["refresh_token", "password"],
         ),
         (
             {"CDSE_REFRESH_TOKEN": "revoked", "CDSE_USERNAME": "user", "CDSE_PASSWORD": "secret"},
@@ -121,12 +124,94 @@ def test_a_wrong_password(platform: Sandbox) -> None:
 
 
 def test_an_expired_token_that_cannot_be_renewed(platform: Sandbox) -> None:
+    """The platform decides: the token is sent, and only its refusal ends the run."""
     token = platform.mint(-5)
+    credentials = read(platform, CDSE_ACCESS_TOKEN=token)
+    assert credentials.access_token() == token
     with pytest.raises(CredentialsError, match=r"token expired 20.* UTC\. Set a new") as caught:
-        read(platform, CDSE_ACCESS_TOKEN=token).access_token()
+        credentials.refused(token, time.time())
     assert token not in str(caught.value)
-    with pytest.raises(CredentialsError, match="refresh token expired 20"):
-        read(platform, CDSE_REFRESH_TOKEN=platform.mint_refresh(-5)).access_token()
+
+
+def test_an_expired_refresh_token(platform: Sandbox) -> None:
+    refresh = platform.mint_refresh(-5)
+    with pytest.raises(CredentialsError, match="Token is not active") as caught:
+        read(platform, CDSE_REFRESH_TOKEN=refresh).access_token()
+    assert refresh not in str(caught.value)
+    assert get_grants(platform) == ["refresh_token"]
+
+
+def test_an_expired_token_ends_the_run_at_once(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=platform.mint(-5))
+    assert run.code == 77
+    assert "expired 20" in run.reason
+    assert "clock" not in run.reason
+    assert [x.status for x in platform.log.of("download")] == [401]
+
+
+# What people paste around a token, or scripts leave there.
+DECORATED = {
+    "quotes": '"{}"',
+    "typographic quotes": "\N{LEFT DOUBLE QUOTATION MARK}{}\N{RIGHT DOUBLE QUOTATION MARK}",
+    "single quotes": "'{}'",
+    "Bearer": "Bearer {}",
+    "bearer": "bearer  {}",
+    "header": "'Authorization: Bearer {}'",
+    "quotes after Bearer": 'Bearer "{}"',
+    "comma": "{},",
+    "quotes and comma": '"{}",',
+    "carriage return": "{}\r\n",
+    "answer": '{{"access_token": "{0}", "refresh_token": "{0}", "expires_in": 600}}',
+    "quoted answer": '\'{{"access_token":"{0}","refresh_token":"{0}"}}\'\n',
+}
+
+
+@pytest.mark.parametrize("name", ["CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN"])
+@pytest.mark.parametrize("decoration", DECORATED)
+def test_what_is_pasted_around_a_token_is_removed(
+    platform: Sandbox, decoration: str, name: str
+) -> None:
+    token = platform.mint() if name == "CDSE_ACCESS_TOKEN" else platform.mint_refresh()
+    credentials = read(platform, **{name: DECORATED[decoration].format(token)})
+    access = credentials.access_token()
+    assert (access == token) == (name == "CDSE_ACCESS_TOKEN")
+    forms = [x.body.decode() for x in platform.log.of("identity")]
+    assert [token in form for form in forms] == [True] * (name == "CDSE_REFRESH_TOKEN")
+
+
+@pytest.mark.parametrize("name", ["CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("null", '"null"', "None", "undefined", "$CDSE_ACCESS_TOKEN", "${TOKEN}", "$(cat token)"),
+        *("{}", '{"error": "invalid_grant"}', '{"access_token', "[]", '""', "Bearer", "Bearer "),
+        *('{"access_token": null, "refresh_token": null}', "a\nb", "a b", "hidden§", "{" * 100_000),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_cannot_be_a_token_is_refused(platform: Sandbox, name: str, value: str) -> None:
+    with pytest.raises(CredentialsError, match=name) as caught:
+        read(platform, **{name: value})
+    message = str(caught.value)
+    assert caught.value.exit_code == 77
+    assert "hidden" not in message
+    assert "\n" not in message
+    assert len(message) < 300
+    assert len(platform.log) == 0
+
+
+@pytest.mark.parametrize(("value", "code"), [('"Bearer {}",', 0), ("null", 77), ("$TOKEN", 77)])
+def test_the_command_takes_decorated_tokens(
+    stage_in: StageIn, platform: Sandbox, new: Path, value: str, code: int
+) -> None:
+    token = platform.mint()
+    run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=value.format(token))
+    assert run.code == code, run.log
+    shown = {x.header("Authorization") for x in platform.log.of("download", "*$value")}
+    assert shown == ({f"Bearer {token}"} if code == 0 else set())
+    assert code == 0 or "CDSE_ACCESS_TOKEN" in run.reason
 
 
 @pytest.mark.parametrize("fault", ["status=503", "html", "reset=start", "redirect={stranger}"])

@@ -1,11 +1,13 @@
 """The environment variables that name proxies and certificates."""
 
+import json
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import certifi
@@ -13,7 +15,7 @@ import pytest
 
 from sandbox.server import Sandbox
 from stage_in.errors import UsageError
-from stage_in.transfer.environment import check_environment
+from stage_in.transfer.environment import check_certificates, check_proxy
 from tests.conftest import SameTree, StageIn
 
 
@@ -75,16 +77,167 @@ def test_a_proxy_that_cannot_be_reached(stage_in: StageIn, platform: Sandbox, ne
     assert "hidden" not in run.log
 
 
+class Refuse(BaseHTTPRequestHandler):
+    """Requires a login of every request, as a proxy for registered users does."""
+
+    requests: list[str]
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline()
+        self.close_connection = True
+        if not self.raw_requestline or not self.parse_request():
+            return
+        self.requests.append(f"{self.command} {self.path}")
+        self.send_response(407, "Proxy Authentication Required")
+        self.send_header("Proxy-Authenticate", "Basic")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def closed_proxy() -> Iterator[ThreadingHTTPServer]:
+    """A proxy that answers 407."""
+    Refuse.requests = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_proxy_that_requires_a_login(
+    stage_in: StageIn, platform: Sandbox, new: Path, closed_proxy: ThreadingHTTPServer
+) -> None:
+    """Retrying can't help, so the first answer ends the run, whatever the patience."""
+    proxy = f"http://someone:hidden@127.0.0.1:{closed_proxy.server_port}"
+    secure = "https://stac.dataspace.example/item.json"
+    for url, expected in (
+        (platform.item_url(new.name), f"GET {platform.item_url(new.name)}"),
+        (secure, "CONNECT stac.dataspace.example:443"),
+    ):
+        Refuse.requests.clear()
+        run = stage_in(url, "--patience", "60", HTTP_PROXY=proxy, HTTPS_PROXY=proxy)
+        assert run.code == 2, run.log
+        assert "407" in run.reason
+        assert "HTTPS_PROXY" in run.reason
+        assert "hidden" not in run.log
+        assert Refuse.requests == [expected]
+    assert len(platform.log) == 0
+
+
+def test_a_proxy_requires_a_login_on_the_way_to_the_token_endpoint(
+    stage_in: StageIn, platform: Sandbox, new: Path, closed_proxy: ThreadingHTTPServer
+) -> None:
+    """The item comes from a file, so the token is the first thing that is requested."""
+    (stage_in.folder / "item.json").write_text(json.dumps(platform.item(new.name)))
+    run = stage_in(
+        *("item.json", "--patience", "60"),
+        HTTPS_PROXY=f"http://127.0.0.1:{closed_proxy.server_port}",
+        CDSE_IDENTITY_URL="https://identity.dataspace.example/token",
+        CDSE_ACCESS_TOKEN="",
+        CDSE_USERNAME="user",
+        CDSE_PASSWORD="secret",
+    )
+    assert run.code == 2, run.log
+    assert "407" in run.reason
+    assert Refuse.requests == ["CONNECT identity.dataspace.example:443"]
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without proxies, for a test to set some."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
 @pytest.mark.parametrize(
     "url",
-    ["http:///hidden", "http://user:hid/den@127.0.0.1:1", "socks5://hidden:1", "http://[hidden"],
+    [
+        *("http:///hidden", "http://user:hid/den@127.0.0.1:1", "http://[hidden"),
+        *("socks://hidden:1", "ftp://hidden:1"),
+    ],
 )
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
-def test_a_variable_that_names_no_proxy(name: str, url: str) -> None:
+def test_a_variable_that_names_no_proxy(
+    no_proxies: pytest.MonkeyPatch, name: str, url: str
+) -> None:
     """The message does not quote the value, which may hold a password."""
+    no_proxies.setenv(name, url)
+    scheme = "https" if name == "https_proxy" else "http"
     with pytest.raises(UsageError, match=f"expected the URL of a proxy in {name}") as caught:
-        check_environment({name: url})
+        check_proxy(f"{scheme}://stac.example/item")
     assert "hid" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": "127.0.0.1"},
+        {"all_proxy": "socks://127.0.0.1:1/", "no_proxy": "localhost,127.0.0.0/8"},
+        {"all_proxy": "socks://127.0.0.1:1/", "HTTPS_PROXY": "http:///x", "NO_PROXY": "*"},
+        {"HTTPS_PROXY": "socks5://127.0.0.1:1"},
+        {"ALL_PROXY": "socks5://127.0.0.1:1", "HTTP_PROXY": "{proxy}"},
+    ],
+    ids=lambda variables: " ".join(variables),
+)
+def test_variables_that_do_not_concern_the_host_are_ignored(
+    stage_in: StageIn,
+    platform: Sandbox,
+    new: Path,
+    proxy: ThreadingHTTPServer,
+    variables: dict[str, str],
+) -> None:
+    url = f"http://127.0.0.1:{proxy.server_port}"
+    found = {name: value.format(proxy=url) for name, value in variables.items()}
+    run = stage_in(platform.item_url(new.name), **found)
+    assert run.code == 0, run.log
+    assert bool(Forward.hosts) == ("HTTP_PROXY" in variables)
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h"])
+def test_a_socks_proxy_needs_pysocks(no_proxies: pytest.MonkeyPatch, scheme: str) -> None:
+    no_proxies.setenv("ALL_PROXY", f"{scheme}://user:hidden@127.0.0.1:1")
+    no_proxies.setattr("stage_in.transfer.environment.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*PySocks") as caught:
+        check_proxy("https://stac.example/item")
+    assert "hidden" not in str(caught.value)
+    no_proxies.setattr("stage_in.transfer.environment.find_spec", lambda name: name)
+    check_proxy("https://stac.example/item")
+
+
+def test_the_command_with_a_socks_proxy(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    """With PySocks, the proxy is used: here, it can't be reached."""
+    run = stage_in(
+        *(platform.item_url(new.name), "--patience", "1"), ALL_PROXY="socks5://127.0.0.1:1"
+    )
+    if find_spec("socks") is None:
+        assert run.code == 2, run.log
+        assert "PySocks" in run.reason
+        assert "ALL_PROXY" in run.reason
+    else:
+        assert run.code == 75, run.log
+    assert len(platform.log) == 0
+    assert not list(stage_in.folder.iterdir())
+
+
+def test_a_log_of_keys_that_cannot_be_written(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    """OpenSSL would fail at the first connection, which is not the platform's fault."""
+    run = stage_in(platform.item_url(new.name), SSLKEYLOGFILE="/no/such/folder/keys")
+    assert run.code == 2
+    assert "SSLKEYLOGFILE" in run.reason
+    assert "/no/such/folder/keys" in run.reason
+    assert len(platform.log) == 0
+    keys = stage_in.folder.parent / "keys"
+    assert stage_in(platform.item_url(new.name), SSLKEYLOGFILE=str(keys)).code == 0
+    assert keys.exists()
 
 
 @pytest.mark.parametrize("content", [None, "no certificate\n"], ids=["missing", "junk"])
@@ -97,7 +250,7 @@ def test_a_variable_that_names_no_certificates(
     if content is not None:
         bundle.write_text(content)
     with pytest.raises(UsageError, match=name) as caught:
-        check_environment({name: str(bundle)})
+        check_certificates({name: str(bundle)})
     assert str(bundle) in str(caught.value)
 
 

@@ -15,16 +15,37 @@ from typing import Any, cast
 
 import pytest
 
-from stage_in.errors import BusyError, StageInError, TemporaryError
+from stage_in.errors import BusyError, StageInError, TemporaryError, UsageError
 from stage_in.transfer.token_endpoint import request_token
 from tests.clients import make_client
 
-# A 2xx that nobody asked for and a 3xx that is no redirect are refusals, too.
-REFUSALS = [204, 206, 300, 304, 400, 402, 405, 406, 409, 411, 412, 413, 414, 415, 416, 422, 423]
+# A part that nobody asked for and a 3xx that is no redirect are refusals, too.
+REFUSALS = [206, 300, 304, 400, 402, 405, 406, 409, 411, 412, 413, 414, 415, 416, 422, 423]
 REFUSALS += [431, 451]
 MISSING = [404, 410]
 UNAUTHORIZED = [401, 403]
-TEMPORARY = [408, 425, 429, 500, 501, 502, 503, 504, 507, 511, 520, 599]
+# With another 2xx, the content comes later.
+TEMPORARY = [
+    201,
+    202,
+    203,
+    204,
+    205,
+    207,
+    226,
+    408,
+    425,
+    429,
+    500,
+    501,
+    502,
+    503,
+    504,
+    507,
+    511,
+    520,
+    599,
+]
 STATUSES = [
     *((status, 65) for status in REFUSALS),
     *((status, 66) for status in MISSING),
@@ -37,6 +58,7 @@ class Server(ThreadingHTTPServer):
     """Answers every request with the same status, headers and body.
 
     Attributes:
+        has_date: Whether it adds a Date header by itself.
         requests: The paths that were requested.
         tokens: The Authorization headers that came with them.
     """
@@ -44,6 +66,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.status = 200
+        self.has_date = True
         self.headers: dict[str, str] = {}
         self.body = b""
         self.requests: list[str] = []
@@ -65,7 +88,10 @@ class Handler(BaseHTTPRequestHandler):
         server = cast(Server, self.server)
         server.requests.append(self.path)
         server.tokens.append(self.headers["Authorization"])
-        self.send_response(server.status)
+        if server.has_date:
+            self.send_response(server.status)
+        else:
+            self.send_response_only(server.status)
         for name, value in server.headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -81,15 +107,17 @@ class Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class Tokens:
-    """A source of one token, which counts its refusals."""
+    """A source of one token, which records its refusals and the service's time."""
 
     refusals: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     def access_token(self) -> str:
         return "token"
 
-    def refused(self, token: str) -> None:
+    def refused(self, token: str, now: float) -> None:
         self.refusals.append(token)
+        self.times.append(now)
 
 
 @pytest.fixture
@@ -160,6 +188,31 @@ def test_401_makes_the_token_source_renew_the_token(
         download()
     assert server.tokens == ["Bearer token"]
     assert tokens.refusals == ["token"]
+
+
+@pytest.mark.parametrize("date", ["Thu, 01 Jan 2026 00:00:00 GMT", "soon", "", None])
+def test_the_time_of_a_refusal_is_that_of_the_service(
+    server: Server, download: Request, tokens: Tokens, date: str | None
+) -> None:
+    """Without a valid Date header it is that of this machine."""
+    server.answer(401, **({} if date is None else {"Date": date}))
+    server.has_date = False
+    before = time.time()
+    with pytest.raises(StageInError):
+        download()
+    (found,) = tokens.times
+    if date is not None and date.startswith("Thu"):
+        assert found == 1767225600
+    else:
+        assert before <= found <= time.time()
+
+
+def test_407_cannot_be_overcome_by_retrying(server: Server, request_once: Request) -> None:
+    """It comes from a proxy, not from the platform."""
+    server.answer(407, Proxy_Authenticate="Basic")
+    with pytest.raises(UsageError, match="407"):
+        request_once()
+    assert server.requests == ["/file"]
 
 
 @pytest.mark.parametrize("status", [403, 404, 429, 500])

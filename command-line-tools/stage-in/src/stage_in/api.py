@@ -68,7 +68,7 @@ def stage(
     from stage_in.safe.bands import read_selection
     from stage_in.staging import Staging
     from stage_in.transfer.credentials import Credentials
-    from stage_in.transfer.environment import check_environment
+    from stage_in.transfer.environment import check_certificates
     from stage_in.transfer.trust import Trust
 
     try:
@@ -85,7 +85,7 @@ def stage(
     if access_token is not None:
         environment = {"CDSE_ACCESS_TOKEN": access_token}
     trust = Trust.from_environment(os.environ)
-    check_environment(os.environ)
+    check_certificates(os.environ)
     staging = Staging(
         trust,
         Credentials.from_environment(environment, trust),

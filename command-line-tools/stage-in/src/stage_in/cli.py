@@ -1,13 +1,14 @@
 """The command stage-in: reads options and environment variables, makes one call, reports."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from stage_in.errors import StageInError
+from stage_in.errors import StageInError, UsageError
 from stage_in.log import set_up_log, setting_up_log
 from stage_in.process import run_as_process
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
@@ -15,6 +16,25 @@ from stage_in.transfer.quota import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+# stage-in.cwl sets it to the glob by which the workflow runner looks for the catalog.
+_GLOB_VARIABLE = "STAGE_IN_OUTPUT_GLOB"
+
+
+def _check_glob(glob: str | None) -> None:
+    """Check that a workflow runner will find the catalog again, before anything is downloaded.
+
+    Raises:
+        UsageError: it would not: the runner looks in the working directory, for a pattern.
+    """
+    if glob is not None and (
+        glob.startswith(("/", "~")) or ".." in glob.split("/") or re.search(r"[][*?\\]", glob)
+    ):
+        raise UsageError(
+            f"expected the plain name of a folder as output_dir, found {glob!r}, where the "
+            "workflow runner would not find the catalog"
+        )
 
 
 def _read_assets(
@@ -99,15 +119,18 @@ def main(
     with setting_up_log:
         logger = set_up_log("DEBUG" if verbose else "WARNING" if quiet else "INFO")
     try:
+        from stage_in.libraries import isolate
         from stage_in.progress import Progress
         from stage_in.staging import Staging
         from stage_in.transfer.credentials import Credentials
-        from stage_in.transfer.environment import check_environment
+        from stage_in.transfer.environment import check_certificates
         from stage_in.transfer.trust import Trust
 
         trust = Trust.from_environment(os.environ)
-        check_environment(os.environ)
+        check_certificates(os.environ)
+        isolate(os.environ)
         credentials = Credentials.from_environment(os.environ, trust)
+        _check_glob(os.environ.get(_GLOB_VARIABLE))
         settings = Settings(assets, transport, connections, patience, verify=not no_verify)
         with Progress(bar=sys.stderr.isatty() and not quiet) as progress:
             staging = Staging(trust, credentials, settings, progress)

@@ -79,6 +79,24 @@ def _stat_file_system(path: Path) -> os.statvfs_result:
     return os.statvfs(next(folder for folder in (path, *path.parents) if folder.exists()))
 
 
+def flush(path: Path) -> None:
+    """Wait until a file or a folder's entries are on disk.
+
+    A file system that can't flush a folder is left alone: it decides itself when to write.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link, or a folder with everything in it.
 

@@ -27,12 +27,12 @@ def main(username: str | None, refresh: bool) -> None:
     from loguru import logger
 
     from stage_in.transfer.credentials import log_in, read_secret
-    from stage_in.transfer.environment import check_environment
+    from stage_in.transfer.environment import check_certificates
     from stage_in.transfer.trust import Trust
 
     logger.disable("stage_in")
     try:
-        check_environment(os.environ)
+        check_certificates(os.environ)
         trust = Trust.from_environment(os.environ)
         username = username or click.prompt("User", err=True)
         password = read_secret(os.environ, "CDSE_PASSWORD")

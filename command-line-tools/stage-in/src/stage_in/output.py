@@ -1,18 +1,15 @@
 """The output folder: it appears complete, by one rename, or not at all."""
 
-import fcntl
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stage_in.disk import describe_failure, remove, writing
+from stage_in.disk import describe_failure, flush, remove, writing
 from stage_in.errors import OutputError, UsageError
+from stage_in.lock import Lock
 from stage_in.safe.manifest import MANIFEST
-
-LOCK = "lock"
 
 
 class Output:
@@ -34,17 +31,20 @@ class Output:
         """Set the paths; nothing is created yet.
 
         Args:
-            path: where the catalog will be.
+            path: where the catalog will be; `~` is expanded.
 
         Raises:
             UsageError: the path does not end in the name of a folder.
         """
         if path.name in {"", ".."}:
             raise UsageError(f"expected the name of a folder as --output-dir, found {str(path)!r}")
-        self.path = path
-        self.staging = path.parent / f".{path.name}.staging"
+        try:
+            self.path = path.expanduser()
+        except RuntimeError as error:  # there is no such user
+            raise UsageError(f"expected a folder as --output-dir: {error}") from error
+        self.staging = self.path.parent / f".{self.path.name}.staging"
         self.catalog = self.staging / "catalog"
-        self._lock = -1
+        self._lock = Lock(self.staging)
 
     def __enter__(self) -> Self:
         """Create and lock the staging folder.
@@ -54,7 +54,12 @@ class Output:
         """
         with writing(self.staging):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self._acquire()
+            if self.staging.is_symlink():
+                raise OutputError(
+                    f"the staging folder {self.staging} is a link that this tool did not make. "
+                    "Remove it, or choose another --output-dir"
+                )
+            self._lock.acquire()
         return self
 
     def __exit__(
@@ -68,9 +73,9 @@ class Output:
             failure = OutputError(describe_failure(error, self.staging))
         if failure is not None and self._is_resumable():
             failure.add_note(f"Run the command again to resume from the files in {self.staging}.")
-            os.close(self._lock)
         else:
             self._clean()
+        self._lock.release()
         if failure is not None and failure is not error:
             raise failure from error
 
@@ -84,7 +89,7 @@ class Output:
         Raises:
             OutputError: something can't be removed.
         """
-        kept = {self.staging / LOCK, *files, folder, *folder.parents}
+        kept = {*files, folder, *folder.parents, *self._locks}
         parents = [parent for parent in folder.parents if self.staging in (parent, *parent.parents)]
         for parent in reversed(parents):
             if parent.is_dir():
@@ -93,11 +98,17 @@ class Output:
                         remove(path)
 
     def publish(self, folder: Path) -> None:
-        """Move a complete folder from the staging folder to its final path.
+        """Flush a complete folder to disk, and move it from the staging folder to its final path.
+
+        After a power cut the folder is at that path with all its content, or not at all.
 
         Raises:
-            OutputError: something else is at that path by now.
+            OutputError: something else is at that path by now, or the disk fails.
         """
+        with writing(folder):
+            for path in folder.rglob("*"):
+                flush(path)
+            flush(folder)
         try:
             folder.rename(self.path)
         except OSError as error:
@@ -105,6 +116,32 @@ class Output:
                 f"can't move the finished folder to {self.path}: {error.strerror}. Move away what "
                 "is there, or choose another --output-dir"
             ) from error
+        with writing(self.path):
+            flush(self.path.parent)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a file in the published folder, by a rename, so that it is never half-written.
+
+        Args:
+            name: its path in the folder.
+            content: its content.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        target = self.path / name
+        part = self.staging / "part"
+        with writing(target):
+            part.write_bytes(content)
+            flush(part)
+            if target.is_dir() and not target.is_symlink():
+                raise OutputError(f"expected a file at {target}, found a folder. Move it away")
+            part.replace(target)
+            flush(target.parent)
+
+    @property
+    def _locks(self) -> set[Path]:
+        return {self.staging / name for name in self._lock.files}
 
     def _is_resumable(self) -> bool:
         """Tell whether the staging folder holds anything that the next run need not download.
@@ -114,7 +151,9 @@ class Output:
         """
         with suppress(OSError):
             return any(
-                path.name not in {LOCK, MANIFEST} and path.is_file() and path.stat().st_size
+                path.name not in {*self._lock.files, MANIFEST}
+                and path.is_file()
+                and path.stat().st_size
                 for path in self.staging.rglob("*")
             )
         return True
@@ -123,40 +162,8 @@ class Output:
         """Remove the staging folder, the lock last, so that no other run starts in between."""
         with suppress(OSError, OutputError):
             for path in self.staging.iterdir():
-                if path.name != LOCK:
+                if path not in self._locks:
                     remove(path)
-            (self.staging / LOCK).unlink()
+            for path in self._locks:
+                path.unlink(missing_ok=True)
             self.staging.rmdir()
-        os.close(self._lock)
-
-    def _acquire(self) -> int:
-        if self.staging.is_symlink():
-            raise OutputError(
-                f"the staging folder {self.staging} is a link that this tool did not make. "
-                "Remove it, or choose another --output-dir"
-            )
-        path = self.staging / LOCK
-        while True:
-            with suppress(FileExistsError):
-                self.staging.mkdir()
-            try:
-                lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            except FileNotFoundError:
-                continue  # another run has just removed the folder
-            except OSError:
-                with suppress(OSError):  # the folder may hold someone else's files
-                    self.staging.rmdir()
-                raise
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(path.stat(), os.fstat(lock)):
-                    return lock
-            except FileNotFoundError:
-                pass  # another run has just removed the folder together with this lock
-            except BlockingIOError:
-                os.close(lock)
-                raise OutputError(
-                    f"another stage-in process is writing to {self.path} (it holds {path}). "
-                    "Wait for it, or choose another --output-dir"
-                ) from None
-            os.close(lock)

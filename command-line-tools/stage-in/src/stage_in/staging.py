@@ -1,8 +1,7 @@
 """One run, step by step: item, product, source, files, catalog, rename."""
 
-import threading
 from collections.abc import Callable, Collection
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,19 +10,21 @@ from loguru import logger
 
 from stage_in.disk import writing
 from stage_in.errors import NotFoundError, OutputError, RefusedError, SourceError
+from stage_in.libraries import Libraries, check_path
 from stage_in.output import Output
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.name import ProductName
-from stage_in.safe.verification import check_safe_folder
+from stage_in.safe.verification import check_safe_folder, restore_folders
 from stage_in.settings import Settings
 from stage_in.sources.download import Download
+from stage_in.sources.item_reference import parse_reference
 from stage_in.sources.nodes import NodesSource
 from stage_in.sources.platform_item import fetch_item, load_item
 from stage_in.sources.product import Product
 from stage_in.sources.source import Source
 from stage_in.sources.zip import ZipSource, get_part
-from stage_in.stac.catalog import CATALOG, write_catalog
-from stage_in.stac.stactools_item import preload
+from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
+from stage_in.stac.item import read_item
 from stage_in.transfer.arrivals import Arrivals, OnNews
 from stage_in.transfer.client import Client
 from stage_in.transfer.credentials import Credentials
@@ -72,7 +73,7 @@ class Staging:
         """Leave a verified, self-contained STAC catalog of a product in a folder, or nothing.
 
         Args:
-            item: the platform's STAC item, or its URL or path.
+            item: the platform's STAC item, or a reference that `parse_reference` accepts.
             output_dir: the folder of the catalog, which appears complete, by one rename.
 
         Returns:
@@ -81,18 +82,26 @@ class Staging:
         Raises:
             StageInError: the kind depends on the failure.
         """
+        check_path(output_dir)
+        libraries = Libraries()
         if isinstance(item, str):
-            item = self._read_item(item)
+            try:
+                item = self._read_item(item)
+            except MemoryError:
+                libraries.check()  # they load meanwhile, and say what to do
+                raise
         product = Product.from_item(item, self._trust.origins)
-        _preload_in_background()
         with Output(output_dir) as output:
+            libraries.check()
             path = output.path / CATALOG
-            if is_published(product.name, output.path, self._settings.bands):
+            published = find_published(product.name, output.path, self._settings.bands)
+            if published is not None:
+                self._repair(published, output, item)
                 logger.success("{} is complete already: {}", product.id, path)
                 return path
             logger.info("Staging {} from {}", product.id, product.origin)
             folder = self._download(product, output, output.catalog / product.id)
-            write_catalog(output.catalog, folder, item)
+            write_files(output.catalog, make_catalog(folder, item))
             output.publish(output.catalog)
         logger.success("Staged {}: {}", product.id, path)
         return path
@@ -113,17 +122,30 @@ class Staging:
         product = Product.from_item(item, self._trust.origins)
         with Output(parent / product.name.folder) as output:
             if output.path.exists():
-                check_safe_folder(output.path)
+                check_safe_folder(output.path, product.name)
             else:
                 folder = self._download(product, output, output.catalog)
                 output.publish(folder.path)
         return output.path
 
-    def _read_item(self, href: str) -> "pystac.Item":
+    def _repair(self, folder: SafeFolder, output: Output, item: "pystac.Item") -> None:
+        """Write again what is missing beside a verified SAFE folder, or differs from what it says.
+
+        A machine that lost its power may leave empty files; a run with `--no-verify` leaves an item
+        that says so.
+        """
+        restore_folders(folder)
+        differing = find_differing(output.path, make_catalog(folder, item))
+        for name, content in differing.items():
+            logger.warning("Writing {} again: it is missing or differs", output.path / name)
+            output.replace(name, content)
+
+    def _read_item(self, text: str) -> "pystac.Item":
+        reference = parse_reference(text)
         self._retry(self._credentials.use_one_time_code)
-        if href.lower().startswith(("http://", "https://")):
-            return self._retry(partial(fetch_item, href, self._client))
-        return load_item(Path(href))
+        if isinstance(reference, Path):
+            return load_item(reference)
+        return self._retry(partial(fetch_item, reference, self._client))
 
     def _download(self, product: Product, output: Output, parent: Path) -> SafeFolder:
         """Download the files of a product from the first source that can deliver it.
@@ -149,7 +171,7 @@ class Staging:
                     )
                 try:
                     return Download(
-                        source, product.name, safe, self._settings, self._arrivals
+                        source, product.name, safe, self._settings, self._arrivals, read_item
                     ).run()
                 except (SourceError, NotFoundError, RefusedError) as error:
                     if source is zip_source:
@@ -162,13 +184,18 @@ class Staging:
         return retry_until_answered(request, self._arrivals, self._settings.patience)
 
 
-def is_published(product: ProductName, path: Path, bands: Collection[str] | None = None) -> bool:
-    """Tell whether the catalog of a product is there already, with all selected files.
+def find_published(
+    product: ProductName, path: Path, bands: Collection[str] | None = None
+) -> SafeFolder | None:
+    """Return the verified product that an earlier run has left in the output folder.
+
+    Returns:
+        The SAFE folder; None if the output folder does not exist or is empty.
 
     Raises:
         OutputError: something else is there, or a file of the product is missing or changed.
     """
-    item = path / product.id / f"{product.id}.json"
+    safe = path / product.id / product.folder
     with writing(path):
         is_free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
         if is_free and (path.is_symlink() or path.is_mount()):
@@ -177,23 +204,10 @@ def is_published(product: ProductName, path: Path, bands: Collection[str] | None
                 "Choose an --output-dir inside of it"
             )
         if is_free:
-            return False
-        is_complete = (path / CATALOG).is_file() and item.is_file()
-    if not is_complete:
-        raise OutputError(
-            f"expected nothing at {path}, or the catalog of {product}, found something else. "
-            "Move it away, or choose another --output-dir"
-        )
-    check_safe_folder(item.with_name(product.folder), bands)
-    return True
-
-
-def _preload_in_background() -> None:
-    """Load the heavy libraries in a thread. If that fails, it fails again where they are used."""
-
-    def load() -> None:
-        with suppress(Exception):
-            preload()
-
-    with suppress(RuntimeError):  # the system allows no more threads
-        threading.Thread(target=load, daemon=True).start()
+            return None
+        if not safe.is_dir():
+            raise OutputError(
+                f"expected nothing at {path}, or the catalog of {product}, found something else. "
+                "Move it away, or choose another --output-dir"
+            )
+    return check_safe_folder(safe, product, bands)

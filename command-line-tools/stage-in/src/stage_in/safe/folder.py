@@ -59,16 +59,24 @@ class SafeFolder:
             present.append(path)
         return present
 
+    def list_metadata(self) -> list[str]:
+        """Return the paths of MTD_MSIL1C.xml and MTD_TL.xml, in that order.
+
+        Raises:
+            ProductError: there is more than one granule.
+        """
+        granules = [path for path in self.entries if path.endswith(f"/{GRANULE_METADATA}")]
+        if len(granules) != 1:
+            raise ProductError(f"expected one granule in {MANIFEST}, found {len(granules)}")
+        return [PRODUCT_METADATA, *granules]
+
     def read_metadata(self) -> dict[str, bytes]:
         """Return manifest.safe, MTD_MSIL1C.xml and MTD_TL.xml, by path and in that order.
 
         Raises:
             ProductError: one can't be read, or there is more than one granule.
         """
-        granules = [path for path in self.entries if path.endswith(f"/{GRANULE_METADATA}")]
-        if len(granules) != 1:
-            raise ProductError(f"expected one granule in {MANIFEST}, found {len(granules)}")
-        return {path: self.read(path) for path in (MANIFEST, PRODUCT_METADATA, *granules)}
+        return {path: self.read(path) for path in (MANIFEST, *self.list_metadata())}
 
     def read(self, path: str) -> bytes:
         """Return the content of a file.

@@ -7,12 +7,13 @@ from typing import Self
 
 from stage_in.errors import ProductError
 from stage_in.safe.bands import BANDS, TRUE_COLOR
+from stage_in.safe.footprint import check_footprint
 from stage_in.safe.manifest import Entry
 from stage_in.safe.name import ProductName
 from stage_in.safe.paths import check_path
 from stage_in.safe.radiometry import Radiometry
 from stage_in.safe.viewing_angles import read_viewing_angles
-from stage_in.safe.xml import XmlFile, parse_number
+from stage_in.safe.xml import XmlFile
 
 _INFO = "{*}General_Info/Product_Info"
 _GRANULE = f"{_INFO}/Product_Organisation/Granule_List/Granule"
@@ -31,9 +32,6 @@ _GRANULE_RANGES = {
     f"{_ANGLES}/Mean_Sun_Angle/AZIMUTH_ANGLE": (0, 360),
 }
 _RESOLUTIONS = (10, 20, 60)  # metres
-# Real footprints have 5 to about 20 corners. Repairing a ring of 200 corners that crosses itself
-# takes the antimeridian library 100 s, and one of 1000 corners far longer.
-_MAX_CORNERS = 200
 _DATASTRIP_ID = re.compile(
     r"S2[A-D]_OPER_MSI_L1C_DS_(?P<centre>\w{4})_\d{8}T\d{6}_S\d{8}T\d{6}_N\d\d\.\d\d", re.ASCII
 )
@@ -106,7 +104,7 @@ class ProductMetadata:
             corner=_read_corner(granule),
             images=_read_images(name, product, entries),
             radiometry=Radiometry.read(product),
-            snow_cover=granule.number(snow, 0, 100) if granule.elements(snow) else None,
+            snow_cover=None if _lacks(granule, snow) else granule.number(snow, 0, 100),
             viewing_angles=read_viewing_angles(granule),
         )
 
@@ -117,7 +115,9 @@ def _check_product(name: ProductName, product: XmlFile) -> None:
     product.expect(f"{_INFO}/PRODUCT_TYPE", "S2MSI1C")
     product.expect(f"{_INFO}/PROCESSING_BASELINE", name.baseline)
     product.expect(f"{_INFO}/Datatake/SPACECRAFT_NAME", name.spacecraft)
-    product.text(f"{_INFO}/Datatake/SENSING_ORBIT_DIRECTION", "ASCENDING|DESCENDING")
+    direction = f"{_INFO}/Datatake/SENSING_ORBIT_DIRECTION"
+    if product.elements(direction):
+        product.text(direction, "ASCENDING|DESCENDING")
     product.time(f"{_INFO}/PRODUCT_START_TIME")
     _check_ranges(product, _PRODUCT_RANGES)
     product.element(_CONVERSION)
@@ -129,7 +129,7 @@ def _check_product(name: ProductName, product: XmlFile) -> None:
             f"found {product.text(path)}"
         )
     for element in product.elements(_FOOTPRINT) or [product.element(_FOOTPRINT)]:
-        _check_footprint(element.text or "", product.describe(_FOOTPRINT))
+        check_footprint(element.text or "", product.describe(_FOOTPRINT))
 
 
 def _check_granule(name: ProductName, granule: XmlFile) -> None:
@@ -150,24 +150,13 @@ def _check_granule(name: ProductName, granule: XmlFile) -> None:
 
 def _check_ranges(file: XmlFile, ranges: Mapping[str, tuple[float, float]]) -> None:
     for path, (minimum, maximum) in ranges.items():
-        # Metadata have NaN for angles that could not be computed; stactools-sentinel2 drops them.
-        if [element.text for element in file.elements(path)] not in ([], ["NaN"]):
+        if not _lacks(file, path):  # stactools-sentinel2 leaves out what is lacking
             file.number(path, minimum, maximum)
 
 
-def _check_footprint(text: str, what: str) -> None:
-    """Check that a footprint has a possible number of coordinates, in pairs or triples.
-
-    A closed triangle has four corners. Whether the ring is closed is not checked.
-    """
-    numbers = text.split()
-    for number in numbers:
-        parse_number(number, what)
-    if not 8 <= len(numbers) <= 2 * _MAX_CORNERS or (len(numbers) % 2 and len(numbers) % 3):
-        raise ProductError(
-            f"expected latitude and longitude of 4 to {_MAX_CORNERS} corners as {what}, "
-            f"found {text[:80]!r}"
-        )
+def _lacks(file: XmlFile, path: str) -> bool:
+    """Tell whether a number is missing, or is NaN because it could not be computed."""
+    return [(element.text or "").strip() for element in file.elements(path)] in ([], ["NaN"])
 
 
 def _read_centre(product: XmlFile) -> str:

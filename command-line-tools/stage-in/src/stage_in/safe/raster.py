@@ -38,6 +38,7 @@ class Raster:
 
     Attributes:
         shape: rows and columns.
+        count: number of bands.
         data_type: of the pixels, as numpy names it.
         epsg: EPSG code of its coordinate reference system; None if it has no such code.
         transform: the affine transform from column and row to easting and northing, as six
@@ -45,6 +46,7 @@ class Raster:
     """
 
     shape: tuple[int, int]
+    count: int
     data_type: str
     epsg: int | None
     transform: tuple[float, ...] | None
@@ -64,6 +66,7 @@ class Raster:
             georeferenced = image.crs is not None
             return cls(
                 shape=(image.height, image.width),
+                count=image.count,
                 data_type=image.dtypes[0],
                 epsg=image.crs.to_epsg() if georeferenced else None,
                 transform=tuple(image.transform)[:6] if georeferenced else None,

@@ -1,13 +1,16 @@
 """The check that the files of a product match its manifest."""
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from stage_in.disk import remove, writing
 from stage_in.errors import OutputError, VerificationError
-from stage_in.safe.manifest import MANIFEST, Entry, read_manifest, select
+from stage_in.safe.folder import SafeFolder
+from stage_in.safe.manifest import MANIFEST, Entry, get_folders, read_manifest, select
+from stage_in.safe.name import ProductName
 
 _READ_SIZE = 256 * 1024  # bytes
 
@@ -54,21 +57,31 @@ def write_verified(
         )
 
 
-def check_safe_folder(safe: Path, bands: Collection[str] | None = None) -> None:
+def check_safe_folder(
+    safe: Path, name: ProductName, bands: Collection[str] | None = None
+) -> SafeFolder:
     """Check that a SAFE folder has the files that its manifest lists, with the right content.
 
     Args:
         safe: the SAFE folder.
-        bands: check only the files that belong to these bands or to no band; None for all files.
+        name: the product's name.
+        bands: files of other bands may be missing; None if all files must be there.
+
+    Returns:
+        The folder, verified; partial if a file is missing.
 
     Raises:
         OutputError: a file is missing or differs.
     """
     try:
         entries = read_manifest((safe / MANIFEST).read_bytes())
-        if bands is not None:
-            entries = select(entries, bands)
-        wrong = [path for path, entry in entries.items() if not _matches(safe / path, entry)]
+        wanted = entries if bands is None else select(entries, bands)
+        wrong = [
+            path
+            for path, entry in entries.items()
+            if (path in wanted or os.path.lexists(safe / path)) and not _matches(safe / path, entry)
+        ]
+        partial = any(not (safe / path).exists() for path in entries)
     except (OSError, VerificationError) as error:
         raise OutputError(f"expected a complete product in {safe}: {error}") from error
     if wrong:
@@ -76,6 +89,18 @@ def check_safe_folder(safe: Path, bands: Collection[str] | None = None) -> None:
             f"expected a complete product in {safe}, found {len(wrong)} files missing or changed, "
             f"the first of them {wrong[0]}. Move the folder away, or choose another --output-dir"
         )
+    return SafeFolder(safe, name, entries, partial=partial)
+
+
+def restore_folders(folder: SafeFolder) -> None:
+    """Create the empty folders that readers of SAFE products require, where they are missing.
+
+    Raises:
+        OutputError: they can't be created.
+    """
+    with writing(folder.path):
+        for path in get_folders(folder.entries):
+            (folder.path / path).mkdir(parents=True, exist_ok=True)
 
 
 def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:

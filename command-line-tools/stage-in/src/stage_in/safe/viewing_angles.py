@@ -16,17 +16,17 @@ def read_viewing_angles(granule: XmlFile) -> tuple[float, float] | None:
     Azimuths are averaged as directions: the arithmetic mean of 350° and 10° would point south.
 
     Returns:
-        Azimuth and zenith; None if a band has no angles.
+        Azimuth and zenith; None if a band has no angles, as the schema allows.
 
     Raises:
         ProductError: the bands or the numbers are invalid.
     """
     means = granule.elements(f"{_MEANS}/Mean_Viewing_Incidence_Angle")
     bands = {mean.get("bandId") for mean in means}
-    if not means or not bands <= {str(index) for index in range(len(BANDS))}:
+    if not bands <= {str(index) for index in range(len(BANDS))}:
         raise ProductError(
             f"expected bandId 0 to {len(BANDS) - 1} in {granule.describe(_MEANS)}, found "
-            f"{', '.join(sorted(map(repr, bands))) or 'none'}"
+            f"{', '.join(sorted(map(repr, bands)))}"
         )
     azimuths = [math.radians(_read_angle(granule, mean, "AZIMUTH_ANGLE", 360)) for mean in means]
     zeniths = [_read_angle(granule, mean, "ZENITH_ANGLE", 90) for mean in means]

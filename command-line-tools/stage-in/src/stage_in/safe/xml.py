@@ -46,6 +46,8 @@ def parse_xml(document: bytes, name: str) -> Element:
         raise VerificationError(
             f"expected at most {MAX_XML_SIZE} bytes of {name}, found {len(document)}"
         )
+    if document.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise VerificationError(f"expected {name}, found a page of HTML")
     try:
         root: Element = defusedxml.ElementTree.fromstring(document, forbid_dtd=True)
     except DefusedXmlException as error:

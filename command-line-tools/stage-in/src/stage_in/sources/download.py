@@ -1,7 +1,8 @@
 """The download of a product from one source: each file from HTTP response to verified file."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from stage_in.disk import check_disk_space, writing
+from stage_in.disk import check_disk_space, flush, writing
 from stage_in.errors import VerificationError
 from stage_in.safe.bands import is_complete
 from stage_in.safe.folder import SafeFolder
@@ -32,8 +33,6 @@ from stage_in.transfer.arrivals import Arrivals, megabytes
 from stage_in.transfer.retries import Retries, retry_until_answered
 from stage_in.transfer.workers import Workers
 
-PROBES = 2  # small files that are downloaded first
-
 
 class Download:
     """Downloads the files of one product into a SAFE folder.
@@ -44,7 +43,13 @@ class Download:
     """
 
     def __init__(
-        self, source: Source, name: ProductName, safe: Path, settings: Settings, arrivals: Arrivals
+        self,
+        source: Source,
+        name: ProductName,
+        safe: Path,
+        settings: Settings,
+        arrivals: Arrivals,
+        check_metadata: Callable[[SafeFolder], object],
     ) -> None:
         """Prepare a download; nothing is requested yet.
 
@@ -54,6 +59,8 @@ class Download:
             safe: the SAFE folder to write.
             settings: what the user chose.
             arrivals: counts the bytes.
+            check_metadata: called once, as soon as the metadata files are there. It raises if no
+                item can be made of them, so that the large files need not arrive first.
         """
         self._source = source
         self._name = name
@@ -62,6 +69,9 @@ class Download:
         self._arrivals = arrivals
         self._workers = Workers(source.connections + 1)  # one more for the list of files
         self._retries = Retries(arrivals, settings.patience, self._workers.sleep)
+        self._check_metadata = check_metadata
+        self._missing_metadata: set[str] = set()
+        self._lock = threading.Lock()
 
     def run(self) -> SafeFolder:
         """Download all files that the user wants.
@@ -83,26 +93,30 @@ class Download:
             logger.info("Resuming: {} of {} files have arrived already", len(kept), len(wanted))
         missing = [entry for path, entry in wanted.items() if path not in kept]
         self._prepare_folder(document, wanted, missing)
-
-        unlisted: dict[str, Entry] = {}
-
-        def add_unlisted() -> None:
-            unlisted.update(self._find_unlisted(wanted))
-            self._add_tasks(unlisted.values())
-
-        self._source.expect(missing, sum(entry.size for entry in entries.values()))
-        self._workers.add(add_unlisted, 3 * MAX_PRODUCT_SIZE)  # first
-        self._add_tasks(missing)
-        self._arrivals.restart_silence()
-        self._workers.run(self._retries.watch)
-        self._log_summary(wanted, unlisted)
-        return SafeFolder(
+        folder = SafeFolder(
             self._safe,
             self._name,
             entries,
             partial=not is_complete(self._settings.bands),
             verified=self._settings.verify,
         )
+        self._missing_metadata = {*folder.list_metadata()} - kept
+        if not self._missing_metadata:
+            self._check_metadata(folder)
+
+        unlisted: dict[str, Entry] = {}
+
+        def add_unlisted() -> None:
+            unlisted.update(self._find_unlisted(wanted))
+            self._add_tasks(folder, unlisted.values())
+
+        self._source.expect(missing, sum(entry.size for entry in entries.values()))
+        self._workers.add(add_unlisted, MAX_PRODUCT_SIZE)  # before the large files
+        self._add_tasks(folder, missing)
+        self._arrivals.restart_silence()
+        self._workers.run(self._retries.watch)
+        self._log_summary(wanted, unlisted)
+        return folder
 
     def _read_manifest(self) -> tuple[bytes, dict[str, Entry]]:
         """Return the manifest and the files that it lists."""
@@ -132,22 +146,33 @@ class Download:
         entry = Entry(MANIFEST, len(document), "sha3_256", digest)
         write_verified([document], self._safe / MANIFEST, entry)
 
-    def _add_tasks(self, entries: Iterable[Entry]) -> None:
-        """Add the files, the largest first, except for two small ones.
+    def _add_tasks(self, folder: SafeFolder, entries: Iterable[Entry]) -> None:
+        """Add the files: the metadata first, then the largest.
 
-        These show how long the platform counts a download that has ended, while the large files
-        occupy the other slots.
+        The metadata tell whether the product can be described. As they are small, they also show
+        how long the platform counts a download that has ended, while large files occupy the other
+        slots.
         """
-        for index, entry in enumerate(sorted(entries, key=lambda entry: entry.size)):
-            weight = 2 * MAX_PRODUCT_SIZE if index < PROBES else entry.size
-            self._workers.add(partial(self._download, entry), weight)
+        for entry in entries:
+            is_metadata = entry.path in self._missing_metadata
+            weight = 2 * MAX_PRODUCT_SIZE if is_metadata else entry.size
+            self._workers.add(partial(self._download, folder, entry), weight)
 
-    def _download(self, entry: Entry) -> None:
+    def _download(self, folder: SafeFolder, entry: Entry) -> None:
         """Download one file, with retries."""
         if not self._settings.verify:
             entry = replace(entry, algorithm=None)
         self._retries(partial(self._try_download, entry))
+        # Here the connection is free again: another worker downloads while this one waits.
+        with writing(self._safe / entry.path):
+            flush(self._safe / entry.path)
         logger.debug("Verified {}", entry.path)
+        with self._lock:
+            was_missing = entry.path in self._missing_metadata
+            self._missing_metadata.discard(entry.path)
+            is_last = was_missing and not self._missing_metadata
+        if is_last:
+            self._check_metadata(folder)
 
     def _try_download(self, entry: Entry) -> None:
         """Make one attempt. What has arrived over a broken connection stays for the next one."""

@@ -38,7 +38,14 @@ def load_item(path: Path) -> "pystac.Item":
         with path.open("rb") as file:
             content = file.read(MAX_ITEM_SIZE + 1)
     except FileNotFoundError as error:
-        raise NotFoundError(f"expected a STAC item at {path}, found no such file") from error
+        remedy = (
+            ""
+            if path.is_absolute()
+            else " in the working directory. Give an absolute path or a URL"
+        )
+        raise NotFoundError(
+            f"expected a STAC item at {path}, found no such file{remedy}"
+        ) from error
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or error
         raise ProductError(f"expected a STAC item at {str(path)[:100]!r}: {found}") from error

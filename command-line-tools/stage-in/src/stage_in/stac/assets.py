@@ -27,6 +27,15 @@ _MASKS = {
     "SATURA": "Saturated pixels",
     "TECQUA": "Technical quality",
 }
+# The bands of the masks in JPEG 2000 (S2-PDGS-TAS-DI-PSD, "Quality masks").
+_MASK_BANDS = {
+    "CLASSI": ("opaque_clouds", "cirrus_clouds", "snow_ice"),
+    "DETFOO": ("detector_footprint",),
+    "QUALIT": (
+        *("ancillary_lost", "ancillary_degraded", "msi_lost", "msi_degraded", "defective"),
+        *("nodata", "partially_corrected_crosstalk", "saturated_l1a"),
+    ),
+}
 _AUXILIARY_DATA = {
     "AUX_CAMSFO": "Atmospheric composition (CAMS)",
     "AUX_ECMWFT": "Meteorology (ECMWF)",
@@ -52,12 +61,14 @@ class FileAsset:
         title: the title shown to people.
         roles: the roles of the asset.
         media_type: the media type of the file.
+        bands: the names of the bands of a mask in JPEG 2000; empty for other files.
     """
 
     key: str
     title: str
     roles: tuple[str, ...]
     media_type: str
+    bands: tuple[str, ...] = ()
 
 
 def describe_file(path: str) -> FileAsset:
@@ -68,7 +79,10 @@ def describe_file(path: str) -> FileAsset:
     """
     key, title, roles = _describe(path)
     suffix = PurePosixPath(path).suffix.lower()
-    return FileAsset(key, title, roles, _MEDIA_TYPES.get(suffix, "application/octet-stream"))
+    mask = _MASK.fullmatch(path) if suffix == ".jp2" else None
+    bands = _MASK_BANDS.get(mask["kind"], ()) if mask is not None else ()
+    media_type = _MEDIA_TYPES.get(suffix, "application/octet-stream")
+    return FileAsset(key, title, roles, media_type, bands)
 
 
 def _describe(path: str) -> tuple[str, str, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """The self-contained STAC catalog: catalog.json and the item beside its SAFE folder."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from stage_in.disk import writing
 from stage_in.errors import ProductError
 from stage_in.safe.folder import SafeFolder
 from stage_in.stac.item import create_item
+from stage_in.stac.thumbnail import THUMBNAIL
 from stage_in.urls import get_origin, strip_secrets
 
 if TYPE_CHECKING:
@@ -16,30 +18,28 @@ if TYPE_CHECKING:
 CATALOG = "catalog.json"
 
 
-def write_catalog(path: Path, folder: SafeFolder, source: "pystac.Item") -> Path:
-    """Write the catalog of a product.
+def make_catalog(folder: SafeFolder, source: "pystac.Item") -> dict[str, bytes]:
+    """Make the files of the catalog of a product.
 
     All hrefs are relative, so the catalog may be moved. The same product and source item give the
     same bytes.
 
     Args:
-        path: the folder of the catalog.
-        folder: the product, at `<path>/<id>/<name>.SAFE`.
+        folder: the product, which belongs at `<id>/<name>.SAFE` in the catalog.
         source: the platform's item from which it was staged.
 
     Returns:
-        The file catalog.json.
+        The content of catalog.json, of the item and of the thumbnail, by path in the catalog.
 
     Raises:
         ProductError: no correct STAC item can be made of the product.
-        OutputError: the catalog can't be written.
     """
     import pystac
 
     product = folder.name
     if source.id.removesuffix(".SAFE") != product.id:
         raise ProductError(f"expected the item of {product}, found that of {source.id[:100]!r}")
-    item = create_item(folder)
+    item, thumbnail = create_item(folder)
     _add_source_link(item, source)
     catalog = pystac.Catalog(
         id=product.id,
@@ -50,10 +50,41 @@ def write_catalog(path: Path, folder: SafeFolder, source: "pystac.Item") -> Path
     # The links are made for a made-up folder: if the real one had a # in its name, pystac would
     # take it for the start of a fragment.
     catalog.normalize_hrefs("/catalog")
-    file = path / CATALOG
-    _write(file, catalog)
-    _write(path / product.id / f"{product.id}.json", item)
-    return file
+    files = {
+        f"{product.id}/{product.id}.json": _encode(item),
+        CATALOG: _encode(catalog),
+    }
+    if thumbnail is not None:
+        files[f"{product.id}/{THUMBNAIL}"] = thumbnail.content
+    return files
+
+
+def write_files(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files of a catalog into its folder.
+
+    Raises:
+        OutputError: they can't be written.
+    """
+    for name, content in files.items():
+        with writing(path / name):
+            (path / name).write_bytes(content)
+
+
+def find_differing(path: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files that are missing in the folder of a catalog, or have another content."""
+    return {name: content for name, content in files.items() if not _has(path / name, content)}
+
+
+def _has(path: Path, content: bytes) -> bool:
+    try:
+        return (
+            not path.is_symlink()
+            and path.is_file()
+            and path.stat().st_size == len(content)
+            and path.read_bytes() == content
+        )
+    except OSError:
+        return False
 
 
 def _add_source_link(item: "pystac.Item", source: "pystac.Item") -> None:
@@ -72,11 +103,9 @@ def _add_source_link(item: "pystac.Item", source: "pystac.Item") -> None:
     )
 
 
-def _write(path: Path, document: "pystac.STACObject") -> None:
+def _encode(document: "pystac.STACObject") -> bytes:
     fields = document.to_dict(include_self_link=False)
     try:
-        text = json.dumps(fields, indent=2, allow_nan=False)
+        return f"{json.dumps(fields, indent=2, allow_nan=False)}\n".encode()
     except ValueError as error:
         raise ProductError(f"expected numbers in the metadata of {document.id}: {error}") from error
-    with writing(path):
-        path.write_text(f"{text}\n", encoding="utf-8")

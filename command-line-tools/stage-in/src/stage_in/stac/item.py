@@ -7,19 +7,19 @@ or `_add` corrects or completes one aspect of it. docs/item.md defines the resul
 import hashlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from stage_in.disk import writing
 from stage_in.safe.bands import TRUE_COLOR
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.metadata import ProductMetadata
 from stage_in.safe.name import ProductName
 from stage_in.safe.radiometry import Radiometry
 from stage_in.safe.xml import XmlFile
-from stage_in.stac import thumbnail
 from stage_in.stac.assets import describe_file
 from stage_in.stac.projection import set_projection
 from stage_in.stac.stactools_item import create_stactools_item
+from stage_in.stac.thumbnail import MEDIA_TYPE, THUMBNAIL, Thumbnail
 
 if TYPE_CHECKING:
     import pystac
@@ -39,26 +39,21 @@ _MIN_GSD = 10  # metres: the ground sampling distance of four bands
 _SOFTWARE = ("stage-in", "stactools-sentinel2")
 
 
-def create_item(folder: SafeFolder) -> "pystac.Item":
-    """Make the STAC item of a product, and its thumbnail beside the SAFE folder.
+def create_item(folder: SafeFolder) -> tuple["pystac.Item", Thumbnail | None]:
+    """Make the STAC item of a product, and its thumbnail.
 
-    All asset hrefs are relative to the folder that holds the SAFE folder.
+    All asset hrefs are relative to the folder that holds the SAFE folder; the thumbnail belongs
+    there as well.
+
+    Returns:
+        The item and the thumbnail; None if a partial product has no image for it.
 
     Raises:
         ProductError: a file is missing or is not what it should be; or the metadata lack what an
             item needs, contradict each other, or belong to another product.
-        OutputError: the thumbnail can't be written.
     """
     present = folder.list_present()
-    documents = folder.read_metadata()
-    _, product_path, granule_path = documents
-    metadata = ProductMetadata.read(
-        folder.name,
-        XmlFile(documents[product_path], product_path, "Level-1C_User_Product"),
-        XmlFile(documents[granule_path], granule_path, "Level-1C_Tile_ID"),
-        folder.entries,
-    )
-    item = create_stactools_item(folder.name, documents)
+    item, metadata = read_item(folder)
     _set_identity(item, folder.name)
     _set_properties(item, metadata)
     _set_processing(item, metadata)
@@ -70,8 +65,31 @@ def create_item(folder: SafeFolder) -> "pystac.Item":
     _set_radiometry(item, metadata.radiometry)
     _set_bands(item)
     _add_file_facts(item, folder)
-    _add_thumbnail(item, folder, metadata.images, present)
-    return item
+    thumbnail = _make_thumbnail(folder, metadata.images, present)
+    if thumbnail is not None:
+        _add_thumbnail(item, thumbnail)
+    return item, thumbnail
+
+
+def read_item(folder: SafeFolder) -> tuple["pystac.Item", ProductMetadata]:
+    """Make the first version of the item of the product's metadata, which need no other file.
+
+    Returns:
+        The item of stactools-sentinel2, and the metadata that complete it.
+
+    Raises:
+        ProductError: the metadata lack what an item needs, contradict each other, or belong to
+            another product.
+    """
+    documents = folder.read_metadata()
+    _, product_path, granule_path = documents
+    metadata = ProductMetadata.read(
+        folder.name,
+        XmlFile(documents[product_path], product_path, "Level-1C_User_Product"),
+        XmlFile(documents[granule_path], granule_path, "Level-1C_Tile_ID"),
+        folder.entries,
+    )
+    return create_stactools_item(folder.name, documents), metadata
 
 
 def _set_identity(item: "pystac.Item", name: ProductName) -> None:
@@ -150,6 +168,9 @@ def _set_assets(item: "pystac.Item", name: ProductName, present: list[str]) -> N
 
     stactools-sentinel2 has no masks, no quality reports and no auxiliary data, but has images and
     INSPIRE.xml even if they are missing.
+
+    Consumers copy assets side by side by the last part of their href, so of files with the same
+    name only one becomes an asset: the quality reports of the granule, not those of the datastrip.
     """
     import pystac
 
@@ -160,9 +181,15 @@ def _set_assets(item: "pystac.Item", name: ProductName, present: list[str]) -> N
         made[path] = key, asset
     item.assets = {}
     # The bands come first, in the order of stactools-sentinel2.
-    for path in dict.fromkeys([path for path in made if path in present] + present):
+    paths = dict.fromkeys([path for path in made if path in present] + present)
+    granule = {PurePosixPath(path).name for path in paths if path.startswith("GRANULE/")}
+    for path in paths:
+        if path.startswith("DATASTRIP/") and PurePosixPath(path).name in granule:
+            continue
         file = describe_file(path)
         key, asset = made.get(path) or (file.key, pystac.Asset(path, roles=[*file.roles]))
+        if file.bands:
+            asset.extra_fields["bands"] = [{"name": name} for name in file.bands]
         asset.href = f"./{name.folder}/{path}"
         asset.title = asset.title or file.title
         asset.media_type = asset.media_type or file.media_type
@@ -188,12 +215,10 @@ def _set_bands(item: "pystac.Item") -> None:
     """Add STAC 1.1's `bands` beside `eo:bands` and `raster:bands`."""
     for asset in item.assets.values():
         fields = asset.extra_fields
-        if "eo:bands" not in fields:
-            continue
-        values: list[dict[str, Any]] = fields.get("raster:bands") or [{}] * len(fields["eo:bands"])
-        fields["bands"] = [
-            _merge_band(*pair) for pair in zip(fields["eo:bands"], values, strict=True)
-        ]
+        named: list[dict[str, Any]] = fields.get("eo:bands") or fields.get("bands") or []
+        values: list[dict[str, Any]] = fields.get("raster:bands") or [{}] * len(named)
+        if named:
+            fields["bands"] = [_merge_band(*pair) for pair in zip(named, values, strict=True)]
 
 
 def _merge_band(spectral: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,27 +254,20 @@ def _describe_content(asset: "pystac.Asset", content: bytes) -> None:
     asset.extra_fields["file:checksum"] = f"{_MULTIHASH_PREFIX[_OWN_ALGORITHM]}{digest}"
 
 
-def _add_thumbnail(
-    item: "pystac.Item", folder: SafeFolder, images: Mapping[str, str], present: list[str]
-) -> None:
-    """Write the thumbnail beside the SAFE folder; none if a partial product has no image for it."""
-    import pystac
-
+def _make_thumbnail(
+    folder: SafeFolder, images: Mapping[str, str], present: list[str]
+) -> Thumbnail | None:
+    """Make the thumbnail of the preview, or of the true colour image."""
     previews = [path for path in present if describe_file(path).key == "preview"]
     sources = [path for path in (*previews, images[TRUE_COLOR]) if path in present]
-    if not sources:
-        return
-    picture = thumbnail.Thumbnail.make(folder.path, sources)
-    path = folder.path.parent / thumbnail.THUMBNAIL
-    with writing(path):
-        path.write_bytes(picture.content)
-    asset = pystac.Asset(
-        f"./{thumbnail.THUMBNAIL}",
-        "Thumbnail",
-        media_type=thumbnail.MEDIA_TYPE,
-        roles=["thumbnail"],
-    )
+    return Thumbnail.make(folder.path, sources) if sources else None
+
+
+def _add_thumbnail(item: "pystac.Item", thumbnail: Thumbnail) -> None:
+    import pystac
+
+    asset = pystac.Asset(f"./{THUMBNAIL}", "Thumbnail", media_type=MEDIA_TYPE, roles=["thumbnail"])
     # The PNG is not georeferenced, although the item has a `proj:code`.
-    asset.extra_fields |= {"proj:code": None, "proj:shape": list(picture.shape)}
-    _describe_content(asset, picture.content)
+    asset.extra_fields |= {"proj:code": None, "proj:shape": list(thumbnail.shape)}
+    _describe_content(asset, thumbnail.content)
     item.add_asset("thumbnail", asset)

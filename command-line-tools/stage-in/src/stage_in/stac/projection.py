@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pystac
 
 _TOLERANCE = 5.0  # metres by which a corner may differ: half of the smallest pixel
-_FIELDS = ("gsd", "proj:shape", "proj:transform", "proj:bbox")
+_FIELDS = ("gsd", "proj:shape", "proj:transform", "proj:bbox", "raster:bands", "bands")
 
 
 def set_projection(item: "pystac.Item", folder: SafeFolder, metadata: ProductMetadata) -> None:
@@ -88,8 +88,12 @@ def _set_fields(asset: "pystac.Asset", raster: Raster) -> None:
     if raster.transform is not None:
         fields["proj:transform"] = list(raster.transform)
         fields["proj:bbox"] = raster.bbox
-    bands = fields.get("raster:bands", [])
-    for band in bands:
+    if "mask" in (asset.roles or []):
+        names = fields.pop("bands", [])
+        fields["raster:bands"] = [{} for _ in range(raster.count)]
+        if len(names) == raster.count:
+            fields["bands"] = names
+    for band in fields.get("raster:bands", []):
         band["data_type"] = raster.data_type
         if raster.pixel_size is not None:
             band["spatial_resolution"] = raster.pixel_size

@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import SubElement, register_namespace, tostring
 
 from loguru import logger
 
 from stage_in.errors import ProductError
+from stage_in.safe.manifest import GRANULE_METADATA
 from stage_in.safe.name import ProductName
+from stage_in.safe.xml import parse_xml
 
 if TYPE_CHECKING:
     import pystac
@@ -52,10 +55,13 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
     Raises:
         ProductError: stactools-sentinel2 fails.
     """
-    with (
-        _making,
-        _reading_only({f"{name.folder}/{path}": content for path, content in metadata.items()}),
-    ):
+    documents = {
+        f"{name.folder}/{path}": _replace_missing_values(content, path)
+        if path.endswith(GRANULE_METADATA)
+        else content
+        for path, content in metadata.items()
+    }
+    with _making, _reading_only(documents):
         import pystac
         from stactools.sentinel2.stac import create_item
 
@@ -72,7 +78,38 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
                 f"{name.folder}: {type(error).__name__} {str(error)[:200]}"
             ) from error
     # Its bands, provider and licence are module-level objects that all items share.
-    return pystac.Item.from_dict(made.to_dict(include_self_link=False), preserve_dict=True)
+    item = pystac.Item.from_dict(made.to_dict(include_self_link=False), preserve_dict=True)
+    item.properties = {key: value for key, value in item.properties.items() if value is not None}
+    return item
+
+
+def _replace_missing_values(document: bytes, name: str) -> bytes:
+    """Return MTD_TL.xml without the values that it lacks in a way that stactools-sentinel2 rejects.
+
+    The schema allows a percentage of NaN and an empty list of viewing angles. The percentage is
+    left out. The angles get a value that never reaches the item, which has angles of its own.
+    """
+    root = parse_xml(document, name)
+    changed = False
+    for parent in root.findall("{*}Quality_Indicators_Info/Image_Content_QI"):
+        for element in [*parent]:
+            if (element.text or "").strip() == "NaN":
+                parent.remove(element)
+                changed = True
+    for angles in root.findall("{*}Geometric_Info/Tile_Angles"):
+        means = angles.find("Mean_Viewing_Incidence_Angle_List")
+        if means is None or len(means) == 0:
+            if means is None:
+                means = SubElement(angles, "Mean_Viewing_Incidence_Angle_List")
+            mean = SubElement(means, "Mean_Viewing_Incidence_Angle", bandId="0")
+            for angle in ("ZENITH_ANGLE", "AZIMUTH_ANGLE"):
+                SubElement(mean, angle, unit="deg").text = "0"
+            changed = True
+    if not changed:
+        return document
+    # stactools-sentinel2 finds elements by this prefix, which real documents have.
+    register_namespace("n1", root.tag.removeprefix("{").partition("}")[0])
+    return bytes(tostring(root, encoding="UTF-8"))
 
 
 @contextmanager

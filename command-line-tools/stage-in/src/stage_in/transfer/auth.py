@@ -16,8 +16,12 @@ class TokenSource(Protocol):
     def access_token(self) -> str:
         """Return a token that can be used now."""
 
-    def refused(self, token: str) -> None:
+    def refused(self, token: str, now: float) -> None:
         """Record that the service has rejected a token.
+
+        Args:
+            token: the token.
+            now: the time of the service's clock, in seconds since 1970.
 
         Raises:
             CredentialsError: there will be no other token.

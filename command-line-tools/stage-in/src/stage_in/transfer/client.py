@@ -23,11 +23,19 @@ from stage_in.errors import (
     StageInError,
     TemporaryError,
     UnauthorizedError,
+    UsageError,
     VerificationError,
 )
 from stage_in.transfer.auth import BearerAuth, NoAuth, TokenSource, TrustedAuth
+from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, translated_errors
+from stage_in.transfer.response import (
+    PROXY_LOGIN,
+    STALL_TIMEOUT,
+    OnBytes,
+    ResponseBody,
+    translated_errors,
+)
 from stage_in.transfer.trust import Trust
 from stage_in.urls import get_origin, redact
 
@@ -91,6 +99,7 @@ class Client:
         self._on_bytes = on_bytes
         self._documents = _make_session()
         self._downloads = _make_session()
+        self._reachable: set[str] = set()  # origins whose proxy has been checked
 
     @contextmanager
     def get(self, url: str) -> Iterator[ResponseBody]:
@@ -163,6 +172,10 @@ class Client:
     def _send(
         self, session: Session, url: str, auth: AuthBase, headers: Mapping[str, str] | None
     ) -> requests.Response:
+        origin = "/".join(url.split("/", 3)[:3])
+        if origin not in self._reachable:
+            check_proxy(url)
+            self._reachable.add(origin)
         with translated_errors(url):
             return session.get(
                 url,
@@ -191,11 +204,18 @@ class Client:
             raise (BusyError if token else TemporaryError)(message, retry_after)
         if status in _UNAUTHORIZED:
             if status == HTTPStatus.UNAUTHORIZED and token:
-                self._tokens.refused(token)
+                self._tokens.refused(token, _read_date(response.headers.get("Date", "")))
             raise UnauthorizedError(message)
         if status in _MISSING:
             raise NotFoundError(message)
-        if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise UsageError(PROXY_LOGIN)
+        if (
+            status in _TEMPORARY
+            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            # Such as 202: the content comes later.
+            or (status < HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.PARTIAL_CONTENT)
+        ):
             raise TemporaryError(message, retry_after)
         raise RefusedError(message)
 
@@ -245,6 +265,14 @@ def _read_explanation(body: ResponseBody) -> str:
     except (StageInError, ValueError, LookupError, TypeError, RecursionError):
         return ""
     return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
+
+
+def _read_date(value: str) -> float:
+    """Read a Date header (RFC 9110, section 6.6.1); this machine's time if there is none."""
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return time.time()
 
 
 def _read_retry_after(value: str) -> float | None:

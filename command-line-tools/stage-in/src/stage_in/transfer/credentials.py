@@ -1,6 +1,9 @@
 """The user's credentials: where they come from, and how the access token is renewed."""
 
+import json
+import re
 import threading
+import time
 from collections.abc import Mapping
 from typing import Self
 
@@ -12,6 +15,12 @@ from stage_in.transfer.token_endpoint import request_token
 from stage_in.transfer.trust import Trust
 
 CLIENT_ID = "cdse-public"  # CDSE documentation, APIs, "Token generation"
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
+# What scripts write if they have found no token.
+_NO_TOKENS = {"null", "none", "undefined", "nil", "bearer"}
+# What people copy with a token.
+_AROUND = " \t\r\n,;\"'\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
+_CLOCK_TOLERANCE = 60.0  # seconds by which this machine's clock may differ without being mentioned
 
 
 class Credentials:
@@ -71,19 +80,17 @@ class Credentials:
             self.access_token()
 
     def access_token(self) -> str:
-        """Return an access token that has not expired; a stale one is renewed first if possible.
+        """Return an access token; a stale one is renewed first if possible.
+
+        A token that seems to have expired and can't be renewed is returned all the same: this
+        machine's clock may be wrong, and the platform decides.
 
         Raises:
-            CredentialsError: it has expired and can't be renewed, or the token endpoint rejects
-                the credentials.
+            CredentialsError: there is none, or the token endpoint rejects the credentials.
             TemporaryError: the token endpoint can't be reached.
         """
         with self._lock:
-            if (
-                self._access is None
-                or self._access.is_expired
-                or (self._access.is_stale and self._is_renewable)
-            ):
+            if self._access is None or (self._access.is_stale and self._is_renewable):
                 self._access = self._renew()
             return self._access.value
 
@@ -92,11 +99,15 @@ class Credentials:
         """The refresh token that came with the access token, or ""."""
         return self._refresh.value if self._refresh is not None else ""
 
-    def refused(self, token: str) -> None:
+    def refused(self, token: str, now: float) -> None:
         """Record that the service has rejected an access token: the next request uses a new one.
 
         A token that has not expired and can't be renewed stays in use, because the service
         sometimes rejects valid tokens.
+
+        Args:
+            token: the token.
+            now: the time of the service's clock, in seconds since 1970.
 
         Raises:
             CredentialsError: the token has expired and can't be renewed.
@@ -106,19 +117,21 @@ class Credentials:
                 return  # another thread has already reported it
             if self._is_renewable:
                 self._access = None
-            elif self._access.is_expired:
-                raise self._expired_error()
+            elif self._access.is_expired(now):
+                raise CredentialsError(
+                    f"the access token expired {self._access.expiry}. Set a new CDSE_ACCESS_TOKEN; "
+                    "or set CDSE_REFRESH_TOKEN, or CDSE_USERNAME and CDSE_PASSWORD, so that it can "
+                    f"be renewed{_describe_clock(now)}"
+                )
 
     @property
     def _is_renewable(self) -> bool:
-        return (self._refresh is not None and not self._refresh.is_stale) or bool(
+        return self._refresh is not None or bool(
             self._username and self._password and not (self._totp and self._totp_used)
         )
 
     def _renew(self) -> Token:
-        if not self._is_renewable:
-            raise self._expired_error()
-        if self._refresh is not None and not self._refresh.is_stale:
+        if self._refresh is not None:
             try:
                 return self._request(grant_type="refresh_token", refresh_token=self._refresh.value)
             except CredentialsError:
@@ -135,24 +148,14 @@ class Credentials:
     def _request(self, **fields: str) -> Token:
         answer = request_token(self._trust.identity_url, {"client_id": CLIENT_ID, **fields})
         access = answer.get("access_token")
-        if not isinstance(access, str) or not access or not _fits_header(access):
+        if not isinstance(access, str) or not access or not _TOKEN.fullmatch(access):
             raise TemporaryError("expected an access token from the token endpoint, found none")
         refresh = answer.get("refresh_token")
         if isinstance(refresh, str) and refresh:
-            self._refresh = Token.parse(refresh)
-        token = Token.parse(access)
+            self._refresh = Token.receive(refresh)
+        token = Token.receive(access)
         logger.debug("Received an access token that expires {}", token.expiry)
         return token
-
-    def _expired_error(self) -> CredentialsError:
-        token = self._access or self._refresh
-        expiry = token.expiry if token is not None else "at an unknown time"
-        is_refresh_token = token is not None and token.is_refresh_token
-        kind = "refresh token" if is_refresh_token else "access token"
-        return CredentialsError(
-            f"the {kind} expired {expiry}. Set a new CDSE_ACCESS_TOKEN; or set CDSE_REFRESH_TOKEN, "
-            "or CDSE_USERNAME and CDSE_PASSWORD, so that it can be renewed"
-        )
 
 
 def log_in(trust: Trust, username: str, password: str, totp: str) -> tuple[str, str]:
@@ -183,14 +186,42 @@ def read_secret(environment: Mapping[str, str], name: str) -> str:
             f"{name} holds a workflow runner's placeholder for a secret, not the secret itself. "
             "This runner does not support the cwltool:Secrets hint: run the tool without the hint"
         )
-    if name.endswith("TOKEN") and not _fits_header(secret):
+    return _read_token(secret, name) if name.endswith("_TOKEN") and secret else secret
+
+
+def _read_token(text: str, name: str) -> str:
+    """Return a token without what people copy with it: quotes, `Bearer`, a comma, the whole JSON.
+
+    Raises:
+        CredentialsError: what is left is not a token.
+    """
+    text = text.strip(_AROUND)
+    if text.startswith("{"):
+        key = name.removeprefix("CDSE_").lower()
+        try:
+            text = str(json.loads(text)[key])
+        except (ValueError, LookupError, RecursionError) as error:
+            raise CredentialsError(
+                f"expected a token in {name}, found JSON without a {key}. Copy the token alone"
+            ) from error
+    text = re.sub(r"^(authorization:\s*)?bearer\s+", "", text, flags=re.IGNORECASE).strip(_AROUND)
+    if text.startswith("$") or text.lower() in _NO_TOKENS:
+        found = "the name of another variable" if text.startswith("$") else repr(text)
         raise CredentialsError(
-            f"expected printable ASCII without white space in {name}, found other characters among "
-            f"its {len(secret)}. Copy the token again"
+            f"expected a token in {name}, found {found}. Check the script that sets it"
         )
-    return secret
+    if not _TOKEN.fullmatch(text):
+        raise CredentialsError(
+            f"expected a token in {name}, which has only letters, digits and ._~+/-=, found other "
+            f"characters among its {len(text)}. Copy the token again"
+        )
+    return text
 
 
-def _fits_header(secret: str) -> bool:
-    """Tell whether a secret can be sent in a header."""
-    return secret.isascii() and secret.isprintable() and " " not in secret
+def _describe_clock(now: float) -> str:
+    """Return a sentence about this machine's clock if it differs from the platform's."""
+    ahead = time.time() - now
+    if abs(ahead) < _CLOCK_TOLERANCE:
+        return ""
+    direction = "ahead of" if ahead > 0 else "behind"
+    return f". This machine's clock is {abs(ahead) / 60:.0f} minutes {direction} the platform's"

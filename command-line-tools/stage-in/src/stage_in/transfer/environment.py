@@ -1,31 +1,69 @@
-"""The proxies and certificates that requests takes from the environment, checked in advance."""
+"""The proxies and certificates that requests takes from the environment, checked before use."""
 
+import os
 import ssl
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import urllib3
+from requests.utils import get_environ_proxies, select_proxy
 
 from stage_in.errors import UsageError
 
+_SCHEMES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Check the environment variables that name certificates and proxies.
+
+def check_certificates(environment: Mapping[str, str]) -> None:
+    """Check the environment variables that name certificates, and the log of TLS keys.
 
     Raises:
-        UsageError: a variable does not name a certificate file or a proxy.
+        UsageError: a variable names something that can't be used.
     """
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if path := environment.get(name):
-            _check_certificates(name, path)
+            _check_bundle(name, path)
             break  # requests uses the first that is set
-    for scheme in ("http", "https", "all"):
-        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
-            if url := environment.get(name):
-                _check_proxy(name, url)
+    if path := environment.get("SSLKEYLOGFILE"):
+        _check_key_log(path)
 
 
-def _check_certificates(name: str, path: str) -> None:
+def check_proxy(url: str) -> None:
+    """Check the proxy that requests will use for a URL, if there is one.
+
+    Variables for other schemes and hosts are not looked at. A proxy's URL may hold a password, so
+    no message quotes it.
+
+    Raises:
+        UsageError: it is not a proxy that can be used.
+    """
+    try:
+        proxy = select_proxy(url, get_environ_proxies(url))
+    except ValueError:
+        return  # the malformed URL is reported by the request
+    if not proxy:
+        return
+    name = _find_variable(proxy)
+    try:
+        parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    except urllib3.exceptions.LocationParseError:
+        parts = urllib3.util.Url()
+    scheme = parts.scheme or ""
+    if scheme not in _SCHEMES or not parts.host:
+        found = f"a URL that starts with {scheme}:" if parts.host else "something else"
+        raise UsageError(
+            f"expected the URL of a proxy in {name}, such as http://proxy.example:3128 or "
+            f"socks5h://proxy.example:1080, found {found}. Write special characters of its user "
+            "and password as %XX"
+        )
+    if scheme.startswith("socks") and find_spec("socks") is None:
+        raise UsageError(
+            f"{name} names a SOCKS proxy, for which the Python package PySocks is needed. Install "
+            "it, or name an HTTP proxy"
+        )
+
+
+def _check_bundle(name: str, path: str) -> None:
     try:
         if Path(path).is_dir():
             ssl.create_default_context(capath=path)
@@ -39,15 +77,21 @@ def _check_certificates(name: str, path: str) -> None:
         ) from error
 
 
-def _check_proxy(name: str, url: str) -> None:
-    """Check the URL of a proxy. It may hold a password, so no message quotes it."""
+def _check_key_log(path: str) -> None:
+    """Check the file to which OpenSSL logs the keys of all connections."""
     try:
-        parts = urllib3.util.parse_url(url if "://" in url else f"http://{url}")
-    except urllib3.exceptions.LocationParseError:
-        parts = urllib3.util.Url()
-    if parts.scheme not in {"http", "https"} or not parts.host:
-        found = f"a URL that starts with {parts.scheme}:" if parts.host else "something else"
+        with Path(path).open("ab"):
+            pass
+    except OSError as error:
         raise UsageError(
-            f"expected the URL of a proxy in {name}, such as http://proxy.example:3128, found "
-            f"{found}. Write special characters of its user and password as %XX"
-        )
+            f"expected a file that can be written in SSLKEYLOGFILE, found {error.strerror} at "
+            f"{path}. Unset the variable, or name another file"
+        ) from error
+
+
+def _find_variable(proxy: str) -> str:
+    for scheme in ("https", "http", "all"):
+        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+            if os.environ.get(name) == proxy:
+                return name
+    return "the variables for proxies"

@@ -8,12 +8,17 @@ from contextlib import contextmanager
 import requests
 import urllib3
 
-from stage_in.errors import TemporaryError, VerificationError
+from stage_in.errors import TemporaryError, UsageError, VerificationError
 from stage_in.urls import redact
 
 CHUNK_SIZE = 256 * 1024  # bytes; larger chunks are not faster
 STALL_TIMEOUT = 60.0  # seconds without a byte after which a connection is closed
 MIN_RATE = 1000.0  # bytes/s over that time, below which it is closed as well
+
+PROXY_LOGIN = (
+    "the proxy requires a login (status 407). Write user and password into the URL in HTTPS_PROXY "
+    "or HTTP_PROXY: http://user:password@proxy.example:3128"
+)
 
 # Called with a URL and the position, in bytes, up to which its file has arrived.
 OnBytes = Callable[[str, int], None]
@@ -93,11 +98,14 @@ def translated_errors(url: str) -> Iterator[None]:
 
     Raises:
         TemporaryError: the connection can't be made, breaks or stalls.
+        UsageError: the proxy requires a login.
         VerificationError: the URL or the response is invalid.
     """
     try:
         yield
     except requests.exceptions.ProxyError as error:
+        if "407" in _find_reason(error).split():
+            raise UsageError(PROXY_LOGIN) from error
         raise TemporaryError(
             f"{_find_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, "
             f"requesting {redact(url)}"

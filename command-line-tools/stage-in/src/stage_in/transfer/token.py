@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -22,12 +22,15 @@ class Token:
         expires: seconds since 1970, or infinity if unknown.
         kind: the claim `typ`: `Bearer` for access tokens, `Refresh` or `Offline` for refresh
             tokens.
+        received: when this process received it, by the monotonic clock; None for a token from the
+            environment, whose age only this machine's clock could tell.
     """
 
     value: str
     issued: float
     expires: float
     kind: str
+    received: float | None = None
 
     @classmethod
     def parse(cls, value: str) -> Self:
@@ -52,6 +55,11 @@ class Token:
         ):
             return cls(value, 0.0, float("inf"), "")
 
+    @classmethod
+    def receive(cls, value: str) -> Self:
+        """Parse a token that has just been issued: its life counts from now on."""
+        return replace(cls.parse(value), received=time.monotonic())
+
     @property
     def is_refresh_token(self) -> bool:
         """Whether it is a refresh token."""
@@ -59,14 +67,19 @@ class Token:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it has expired, or may expire before a request arrives."""
-        margin = min(MAX_MARGIN, 0.1 * max(self.expires - self.issued, 0.0))
+        """Whether it has probably expired, or may expire before a request arrives.
+
+        This is an estimate if the token is from the environment and this machine's clock is wrong.
+        """
+        life = max(self.expires - self.issued, 0.0)
+        margin = min(MAX_MARGIN, 0.1 * life)
+        if self.received is not None:
+            return time.monotonic() > self.received + life - margin
         return time.time() > self.expires - margin
 
-    @property
-    def is_expired(self) -> bool:
-        """Whether it has expired."""
-        return time.time() > self.expires
+    def is_expired(self, now: float) -> bool:
+        """Tell whether it has expired at a time of the platform's clock, in seconds since 1970."""
+        return now > self.expires
 
     @property
     def expiry(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from stage_in.errors import CredentialsError, TemporaryError, VerificationError
 from stage_in.transfer.auth import NoAuth
 from stage_in.transfer.client import CONNECT_TIMEOUT, Session, user_agent
+from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.response import ResponseBody, translated_errors
 from stage_in.urls import redact
 
@@ -24,7 +25,9 @@ def request_token(url: str, fields: dict[str, str]) -> dict[str, Any]:
     Raises:
         CredentialsError: the endpoint rejects the form.
         TemporaryError: it can't be reached, or answers something else.
+        UsageError: the proxy on the way can't be used.
     """
+    check_proxy(url)
     try:
         with translated_errors(url), Session() as session:
             response = session.post(

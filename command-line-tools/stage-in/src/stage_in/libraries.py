@@ -1,0 +1,128 @@
+"""The libraries that read images and coordinate systems, checked before anything is downloaded.
+
+Environment variables of other programs (QGIS, PostGIS, another GDAL) can make them fail, as can a
+low limit of memory. Such a failure must not be blamed on the product.
+"""
+
+import base64
+import os
+import threading
+from collections.abc import MutableMapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from stage_in.errors import UsageError
+
+# Prefixes of the variables that GDAL, OpenJPEG and PROJ read.
+_PREFIXES = ("GDAL_", "OGR_", "CPL_", "OPJ_", "PROJ_", "JP2")
+_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD")
+_NO_FILE = {"GDAL_CONFIG_FILE": os.devnull}  # otherwise GDAL reads ~/.gdal/gdalrc
+# One georeferenced pixel in JPEG 2000.
+_IMAGE = base64.b64decode(
+    "AAAADGpQICANCocKAAAAFGZ0eXBqcDIgAAAAAGpwMiAAAAAtanAyaAAAABZpaGRyAAAAAQAAAAEAAQcHAAAAAAAP"
+    "Y29scgEAAAAAABEAAAEsdXVpZLFL+L0IPUtDpa6M19WmzgNJSSoACgAAAAAADQAAAQMAAQAAAAEAAAABAQMAAQAA"
+    "AAEAAAACAQMAAQAAAAgAAAADAQMAAQAAAAEAAAAGAQMAAQAAAAEAAAARAQQAAQAAAAgAAAAVAQMAAQAAAAEAAAAW"
+    "AQMAAQAAAAEAAAAXAQQAAQAAAAEAAAAcAQMAAQAAAAEAAAAOgwwAAwAAAMwAAACChAwABgAAAOQAAACvhwMAEAAA"
+    "AKwAAAAAAAAAAQABAAAAAwABBAAAAQABAAYIAAABAI4jBAwAAAEAKSMAAAAAAADwPwAAAAAAAPA/AAAAAAAAAAAA"
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAADwPwAAAAAAAABAAAAAAAAAAAAAAACeanAyY/9P/1EAKQACAAAA"
+    "AQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAAQcBAf9SAA0BAAABAAAEBAABmf9cAARAQP9kAD0AAUNyZWF0"
+    "ZWQgYnkgT3BlbkpQRUcgdmVyc2lvbiAyLjUuMy4gTE9TU0xFU1Mgc2V0dGluZ3MgdXNlZP+QAAoAAAAAABMAAf+T"
+    "z7QICZ//2Q=="
+)
+
+
+def isolate(environment: MutableMapping[str, str]) -> None:
+    """Remove other programs' settings of GDAL and PROJ from the environment of this process.
+
+    The wheels of rasterio bring their own data. Other builds, such as conda's, may find theirs by
+    these variables, which then stay.
+    """
+    spec = find_spec("rasterio")
+    folders = (spec.submodule_search_locations if spec is not None else None) or []
+    if any((Path(folder) / "proj_data").is_dir() for folder in folders):
+        for name in _list_settings(environment):
+            del environment[name]
+        environment.update(_NO_FILE)
+
+
+def check_path(path: Path) -> None:
+    """Check that libraries can open files in a folder.
+
+    Raises:
+        UsageError: its path is not UTF-8, which GDAL and JSON need.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"expected a path in UTF-8 as --output-dir, found {os.fsencode(path.absolute())!r}. "
+            "Choose another --output-dir or working directory"
+        ) from error
+
+
+class Libraries:
+    """Loads and checks the libraries in a thread, while the process waits for a server."""
+
+    def __init__(self) -> None:
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._load, daemon=True)
+        try:
+            # Its imports are circular: two threads that import it at once may find half of it.
+            import_module("pystac")
+            self._thread.start()
+        except RuntimeError:  # the system allows no more threads, without which OpenBLAS aborts
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            self._load()
+        except Exception as error:
+            self._failure = error
+
+    def check(self) -> None:
+        """Wait until the libraries are loaded.
+
+        Raises:
+            UsageError: they can't be loaded, or don't work.
+        """
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._failure is not None:
+            loading = isinstance(self._failure, ImportError | MemoryError)
+            names = _LOADER if loading else _list_settings(os.environ)
+            settings = [name for name in names if name in os.environ]
+            remedy = "Raise the limit of memory (ulimit -v), or install the tool again"
+            if settings:
+                remedy = f"Unset {', '.join(settings)}, which may belong to another program"
+            raise UsageError(
+                f"the libraries that read images can't be used: {type(self._failure).__name__} "
+                f"{str(self._failure)[:300]}. {remedy}"
+            ) from self._failure
+
+    def _load(self) -> None:
+        try:
+            _try_out()
+        except Exception as error:  # whatever it is, it is this machine's fault
+            self._failure = error
+
+
+def _try_out() -> None:
+    """Load the libraries, resolve one EPSG code, and open one tiny JPEG 2000 image."""
+    from rasterio.crs import CRS
+    from rasterio.io import MemoryFile
+
+    CRS.from_epsg(32632)
+    # Without georeferencing there would be a warning. To suppress it here would change what the
+    # other threads warn of.
+    with MemoryFile(_IMAGE, ext=".jp2") as file, file.open(driver="JP2OpenJPEG") as image:
+        image.read()
+
+    from stage_in.stac.stactools_item import preload
+
+    preload()
+
+
+def _list_settings(environment: MutableMapping[str, str]) -> list[str]:
+    return [
+        name
+        for name, value in sorted(environment.items())
+        if name.startswith(_PREFIXES) and (name, value) not in _NO_FILE.items()
+    ]

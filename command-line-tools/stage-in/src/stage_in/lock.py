@@ -1,0 +1,182 @@
+"""The lock on a staging folder: one run at a time, also where the file system has no flock."""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from stage_in.errors import OutputError
+
+LOCK = "lock"
+OWNER = "lock.owner"
+# What flock reports on Lustre without -o flock, NFS without lockd, and some FUSE file systems.
+_NO_FLOCK = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+HEARTBEAT_INTERVAL = 20.0  # seconds between two signs of life of the owner
+MAX_SILENCE = 180.0  # seconds without one after which a run on another host counts as dead
+
+
+class Lock:
+    """An exclusive lock on a folder, which ends with the process that holds it.
+
+    Normally it is an flock on a file in the folder. Where the file system has none, a file that
+    only one process can create names the owner. Such a file outlives its process, so a later run
+    removes it if its owner no longer exists, or if it is on another host and has stopped touching
+    the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Set the path; nothing is locked yet.
+
+        Args:
+            folder: the folder to lock, which need not exist.
+        """
+        self.files = (LOCK, OWNER)
+        self._folder = folder
+        self._path = folder / LOCK
+        self._owner = folder / OWNER
+        self._descriptor = -1
+        self._released = threading.Event()
+
+    def acquire(self) -> None:
+        """Create the folder if necessary, and lock it.
+
+        Raises:
+            OutputError: another process holds the lock.
+            OSError: the folder or the file can't be created.
+        """
+        while True:
+            with suppress(FileExistsError):
+                self._folder.mkdir()
+            try:
+                descriptor = os.open(
+                    self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+                )
+            except FileNotFoundError:
+                continue  # another run has just removed the folder
+            except OSError:
+                with suppress(OSError):  # the folder may hold someone else's files
+                    self._folder.rmdir()
+                raise
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(self._path.stat(), os.fstat(descriptor)):
+                    self._remove_dead_owner()  # of a host that mounts the folder without flock
+                    self._descriptor = descriptor
+                    return
+            except FileNotFoundError:
+                pass  # another run has just removed the folder together with this file
+            except BlockingIOError:
+                os.close(descriptor)
+                raise self._held(self._path) from None
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno not in _NO_FLOCK:
+                    raise
+                if self._create_owner():
+                    return
+                continue
+            os.close(descriptor)
+
+    def release(self) -> None:
+        """Release the lock; the files stay."""
+        self._released.set()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        else:
+            self._owner.unlink(missing_ok=True)
+
+    def _held(self, path: Path, by: str = "") -> OutputError:
+        return OutputError(
+            f"another stage-in process is writing to this --output-dir (it holds {path}{by}). Wait "
+            "for it, or choose another --output-dir"
+        )
+
+    def _create_owner(self) -> bool:
+        """Create the file that names the owner; False if a dead owner's file was removed instead.
+
+        Raises:
+            OutputError: the owner is alive.
+        """
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "start": _get_start(os.getpid())}
+        try:
+            descriptor = os.open(
+                self._owner, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+        except FileExistsError:
+            self._remove_dead_owner()
+            return False
+        except FileNotFoundError:
+            return False  # another run has just removed the folder
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(me, file)
+        logger.warning(
+            "The file system of {} has no flock: a file with the owner's name serves as the lock",
+            self._folder,
+        )
+        with suppress(RuntimeError):  # the system allows no more threads
+            threading.Thread(target=self._show_life, daemon=True).start()
+        return True
+
+    def _show_life(self) -> None:
+        while not self._released.wait(HEARTBEAT_INTERVAL):
+            with suppress(OSError):
+                os.utime(self._owner)
+
+    def _remove_dead_owner(self) -> None:
+        """Remove the owner's file if the owner is dead.
+
+        The file is renamed first: of several runs that find it, one succeeds.
+        """
+        with suppress(FileNotFoundError):
+            before = self._owner.stat()
+            owner = self._read_owner()
+            if self._is_alive(owner, time.time() - before.st_mtime):
+                host, pid = owner.get("host", "an unknown host"), owner.get("pid", "?")
+                raise self._held(
+                    self._owner,
+                    f" of process {pid} on {host}; remove the file if that has ended",
+                )
+            grave = self._owner.with_name(f"{OWNER}.{os.getpid()}")
+            self._owner.rename(grave)
+            after = grave.stat()
+            same = (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+            if not same:  # another run has taken the lock in between
+                with suppress(OSError):
+                    os.link(grave, self._owner)
+            grave.unlink()
+            if same:
+                logger.warning("Removed the lock of a run that no longer exists: {}", self._owner)
+
+    def _read_owner(self) -> dict[str, Any]:
+        try:
+            owner = json.loads(self._owner.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            owner = {}  # its owner is writing it, or was killed before
+        return owner if isinstance(owner, dict) else {}
+
+    @staticmethod
+    def _is_alive(owner: dict[str, Any], silence: float) -> bool:
+        if owner.get("host") == socket.gethostname():
+            start = _get_start(owner.get("pid"))
+            return start is not None and start == owner.get("start")
+        return silence < MAX_SILENCE
+
+
+def _get_start(pid: Any) -> str | None:
+    """Return when a process of this machine started, in ticks since boot; None if there is none.
+
+    It distinguishes a process from a later one with the same number.
+    """
+    try:
+        status = Path(f"/proc/{int(pid)}/stat").read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError, ValueError):
+        return None
+    return status.rpartition(")")[2].split()[19]

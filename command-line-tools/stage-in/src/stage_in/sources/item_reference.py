@@ -1,0 +1,90 @@
+"""The reference to an item that a user gives: a URL, a path, standard input or a product name."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from stage_in.errors import ProductError, UsageError
+from stage_in.safe.name import EXAMPLE, ProductName
+from stage_in.urls import redact
+
+STAC_ITEMS = "https://stac.dataspace.copernicus.eu/v1/collections/sentinel-2-l1c/items"
+# Hosts of web pages that show items: the URL of a page holds the name of the product.
+_PAGES = {"browser.dataspace.copernicus.eu", "browser.stac.dataspace.copernicus.eu"}
+_NAME = re.compile(r"S2[A-D]_MSIL1C_[0-9A-Z_]{49}", re.ASCII)
+_QUOTES = (
+    ('"', '"'),
+    ("'", "'"),
+    ("<", ">"),
+    ("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
+)
+_ACCEPTED = (
+    f"the URL of a STAC item ({STAC_ITEMS}/{EXAMPLE}), the path of one, - for standard input, or "
+    "the name of a product"
+)
+
+
+def parse_reference(text: str) -> str | Path:
+    """Parse what a user gives as --input-item.
+
+    White space and quotes around it, which lists and copying add, are removed.
+
+    Returns:
+        The URL of an item, or the path of a file.
+
+    Raises:
+        UsageError: it is none of what is accepted.
+    """
+    reference = _strip(text)
+    scheme = reference.partition(":")[0].lower()
+    if reference == "-":
+        return Path("/dev/stdin")
+    if scheme in {"http", "https"}:
+        return _parse_url(reference)
+    if scheme == "file":
+        return Path(unquote(urlsplit(reference).path))
+    if name := _find_name(reference, whole="://" not in reference):
+        return f"{STAC_ITEMS}/{name}"
+    path = Path(reference).expanduser()
+    if reference and "://" not in reference and (path.suffix or path.exists()):
+        first = path.parts[0]
+        if path.exists() or "." not in first or len(path.parts) == 1:
+            return path
+    raise UsageError(f"expected {_ACCEPTED} as --input-item, found {redact(reference)!r}")
+
+
+def _strip(text: str) -> str:
+    stripped = text.strip()
+    for opening, closing in _QUOTES:
+        if len(stripped) > 1 and stripped[0] == opening and stripped[-1] == closing:
+            return _strip(stripped[1:-1])
+    return stripped
+
+
+def _parse_url(url: str) -> str:
+    """Return the URL of an item; for the URL of a page that shows one, that of the item."""
+    _, external, shown = url.partition("/external/")
+    if external:  # https://radiantearth.github.io/stac-browser and its copies
+        return f"https://{shown.removeprefix('https:/').lstrip('/')}".partition("?")[0]
+    host = (urlsplit(url).hostname or "") if url.isprintable() else ""
+    if host not in _PAGES:
+        return url
+    if name := _find_name(unquote(url), whole=False):
+        return f"{STAC_ITEMS}/{name}"
+    raise UsageError(
+        f"expected {_ACCEPTED} as --input-item, found a page of {host} that names no product. "
+        "Copy the product's name from the page"
+    )
+
+
+def _find_name(text: str, *, whole: bool) -> str:
+    """Return the id of the product that a text names, or ""."""
+    if whole:
+        text = re.sub(r"\.(SAFE|zip|SAFE\.zip)$", "", text)
+        match = _NAME.fullmatch(text)
+    else:
+        match = _NAME.search(text)
+    try:
+        return ProductName.parse(match[0]).id if match else ""
+    except ProductError:
+        return ""

@@ -1,0 +1,103 @@
+"""The machine's faults are found before anything is downloaded, and blamed on the machine."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox
+from stage_in import libraries
+from stage_in.errors import UsageError
+from tests.conftest import StageIn
+
+FOREIGN = {
+    "PROJ_LIB": "/nonexistent",
+    "PROJ_DATA": "/nonexistent",
+    "GDAL_SKIP": "JP2OpenJPEG",
+    "GDAL_DRIVER_PATH": "/nonexistent",
+    "GDAL_DATA": "/nonexistent",
+    "CPL_DEBUG": "ON",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_settings_of_other_programs_do_no_harm(
+    stage_in: StageIn, platform: Sandbox, new: Path, name: str
+) -> None:
+    run = stage_in(platform.item_url(new.name), **{name: FOREIGN[name]})
+    assert run.code == 0, run.log
+
+
+def test_a_configuration_of_gdal_in_the_home_folder_does_no_harm(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path
+) -> None:
+    rules = tmp_path / ".gdal" / "gdalrc"
+    rules.parent.mkdir()
+    rules.write_text("[configoptions]\nGDAL_SKIP=JP2OpenJPEG\n")
+    run = stage_in(platform.item_url(new.name), HOME=str(tmp_path))
+    assert run.code == 0, run.log
+
+
+def test_a_foreign_proj_database(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "proj.db").write_text("not a database")
+    run = stage_in(platform.item_url(new.name), PROJ_DATA=str(tmp_path))
+    assert run.code == 0, run.log
+
+
+def test_a_build_without_data_of_its_own_keeps_its_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None)
+    environment = {"PROJ_DATA": "/opt/conda/share/proj"}
+    libraries.isolate(environment)
+    assert environment == {"PROJ_DATA": "/opt/conda/share/proj"}
+
+
+@pytest.mark.parametrize("limit", ["--as=150000000", "--as=600000000"])
+def test_too_little_memory(stage_in: StageIn, platform: Sandbox, new: Path, limit: str) -> None:
+    """The libraries can't be loaded: exit code 2, and no file of the product was requested."""
+    limited = StageIn(platform, stage_in.folder, ("prlimit", limit))
+    run = limited(platform.item_url(new.name))
+    if run.code == 0:
+        pytest.skip(f"the libraries load with {limit}")
+    assert run.code == 2, run.log
+    assert "ulimit -v" in run.reason
+    assert platform.log.of("download") == []
+
+
+def test_a_library_that_does_not_load(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rasterio.py").write_text("raise ImportError('libexpat.so.1: cannot open')")
+    run = stage_in(platform.item_url(new.name), PYTHONPATH=str(tmp_path))
+    assert run.code == 2, run.log
+    assert "libexpat.so.1" in run.reason
+    assert platform.log.of("download") == []
+    assert [*stage_in.folder.iterdir()] == []
+
+
+def test_the_remedy_names_the_variables_of_other_programs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in os.environ:
+        if name.startswith(libraries._PREFIXES):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PROJ_DATA", "/nonexistent")
+    monkeypatch.setattr(libraries, "_try_out", lambda: 1 / 0)
+    with pytest.raises(UsageError, match="Unset PROJ_DATA, which may belong to another program"):
+        libraries.Libraries().check()
+
+
+@pytest.mark.skipif(sys.getfilesystemencoding() != "utf-8", reason="other names are valid here")
+def test_a_path_that_is_not_utf_8(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    folder.mkdir()
+    run = StageIn(platform, folder)(platform.item_url(new.name))
+    assert run.code == 2, run.log
+    assert "Expected a path in UTF-8 as --output-dir" in run.reason
+    assert platform.log.of("download") == []

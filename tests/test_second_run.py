@@ -1,0 +1,110 @@
+"""A second run verifies the output, and writes again what is missing beside the product."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox
+from tests.conftest import SameTree, StageIn
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def fill_with_zeros(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def edit_json(path: Path) -> None:
+    fields = json.loads(path.read_text())
+    fields["title"] = "mine"
+    path.write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, fill_with_zeros, edit_json])
+@pytest.mark.parametrize("name", ["catalog.json", "*/*.json", "*/thumbnail.png"])
+def test_damaged_files_are_written_again(
+    stage_in: StageIn,
+    platform: Sandbox,
+    new: Path,
+    tmp_path: Path,
+    assert_same_tree: SameTree,
+    name: str,
+    damage: Callable[[Path], None],
+) -> None:
+    if damage is edit_json and not name.endswith(".json"):
+        pytest.skip("a picture")
+    item = platform.item_url(new.name)
+    assert stage_in(item).code == 0
+    output = stage_in.folder / "catalog"
+    shutil.copytree(output, tmp_path / "first")
+    (path,) = output.glob(name)
+    damage(path)
+    platform.log.clear()
+    run = stage_in(item)
+    assert run.code == 0, run.log
+    assert f"Writing catalog/{path.relative_to(output)} again" in run.log
+    assert platform.log.of("download") == []
+    assert_same_tree(tmp_path / "first", output)
+    assert [path.name for path in stage_in.folder.iterdir()] == ["catalog"]
+
+
+def test_empty_folders_are_created_again(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, assert_same_tree: SameTree
+) -> None:
+    item = platform.item_url(new.name)
+    assert stage_in(item).code == 0
+    output = stage_in.folder / "catalog"
+    shutil.copytree(output, tmp_path / "first")
+    removed = [
+        folder for folder in output.rglob("*") if folder.is_dir() and not any(folder.iterdir())
+    ]
+    assert removed
+    for folder in removed:
+        folder.rmdir()
+    assert stage_in(item).code == 0
+    assert_same_tree(tmp_path / "first", output)
+
+
+def test_a_run_without_verification_is_completed(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    item = platform.item_url(new.name)
+    assert stage_in(item, "--no-verify").code == 0
+    path = next((stage_in.folder / "catalog").glob("*/*.json"))
+    assert json.loads(path.read_text())["properties"]["stage-in:verified"] is False
+    platform.log.clear()
+    run = stage_in(item)
+    assert run.code == 0, run.log
+    assert "stage-in:verified" not in json.loads(path.read_text())["properties"]
+    assert platform.log.of("download") == []
+
+
+def test_a_product_that_differs_is_left_alone(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    """Only files that can be derived from a verified product are written again."""
+    item = platform.item_url(new.name)
+    assert stage_in(item).code == 0
+    output = stage_in.folder / "catalog"
+    band = next(output.rglob("*_B04.jp2"))
+    truncate(band)
+    truncate(output / "catalog.json")
+    run = stage_in(item)
+    assert run.code == 73, run.log
+    assert band.name in run.reason
+    assert (output / "catalog.json").read_bytes() == b""
+
+
+def test_a_part_of_a_complete_output_stays_complete(
+    stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, assert_same_tree: SameTree
+) -> None:
+    item = platform.item_url(new.name)
+    assert stage_in(item).code == 0
+    shutil.copytree(stage_in.folder / "catalog", tmp_path / "first")
+    assert stage_in(item, "--assets", "B04").code == 0
+    assert_same_tree(tmp_path / "first", stage_in.folder / "catalog")
