@@ -1,4 +1,7 @@
-"""What a source must implement: it lists the files of one product and opens each of them."""
+"""What a source must implement: it lists the files of one product and opens each of them.
+
+A new source is also named in `settings.TRANSPORTS`, and tried by `Staging` in its place.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager

@@ -1,11 +1,8 @@
-"""Requests to the platform: redirects, statuses and time-outs of one request, without retries."""
+"""Requests to the platform: redirects and time-outs of one request, without retries."""
 
-import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
@@ -15,40 +12,18 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from stage_in.errors import (
-    BusyError,
-    NotFoundError,
-    ProductError,
-    RefusedError,
-    StageInError,
-    TemporaryError,
-    UnauthorizedError,
-    UsageError,
-    VerificationError,
-)
+from stage_in.errors import ProductError, VerificationError
 from stage_in.transfer.auth import BearerAuth, NoAuth, TokenSource, TrustedAuth
 from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.response import (
-    PROXY_LOGIN,
-    STALL_TIMEOUT,
-    OnBytes,
-    ResponseBody,
-    translated_errors,
-)
+from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, translated_errors
+from stage_in.transfer.status import check_status
 from stage_in.transfer.trust import Trust
 from stage_in.urls import get_origin, redact
 
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5
-_MAX_EXPLANATION_SIZE = 4096  # bytes of the body of an error
-
 _REDIRECTS = {301, 302, 303, 307, 308}
-_MISSING = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
-_UNAUTHORIZED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-_TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
-# "Max session number exceeded", with its code and in its older wording.
-_BUSY = re.compile(r"DAT-ZIP-100\b|session number", re.IGNORECASE)
 
 
 class Session(requests.Session):
@@ -161,7 +136,7 @@ class Client:
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(session, location, auth, headers)
             if response.status_code not in _REDIRECTS:
-                self._check_status(response, location)
+                check_status(response, location, self._tokens, self._stall_timeout)
                 return response
             response.close()
             location = _join_location(location, response.headers.get("Location", ""))
@@ -185,39 +160,6 @@ class Client:
                 allow_redirects=False,
                 timeout=self._timeouts,
             )
-
-    def _check_status(self, response: requests.Response, url: str) -> None:
-        status = response.status_code
-        if status == HTTPStatus.OK or (
-            status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
-        ):
-            return
-        explanation = _read_explanation(
-            ResponseBody(response, url, stall_timeout=self._stall_timeout)
-        )
-        message = f"status {status}{explanation} from {redact(url)}"
-        retry_after = _read_retry_after(response.headers.get("Retry-After", ""))
-        token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
-        response.close()
-        if status == HTTPStatus.TOO_MANY_REQUESTS or _BUSY.search(message):
-            # Requests with a token are those for which the platform counts slots.
-            raise (BusyError if token else TemporaryError)(message, retry_after)
-        if status in _UNAUTHORIZED:
-            if status == HTTPStatus.UNAUTHORIZED and token:
-                self._tokens.refused(token, _read_date(response.headers.get("Date", "")))
-            raise UnauthorizedError(message)
-        if status in _MISSING:
-            raise NotFoundError(message)
-        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            raise UsageError(PROXY_LOGIN)
-        if (
-            status in _TEMPORARY
-            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            # Such as 202: the content comes later.
-            or (status < HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.PARTIAL_CONTENT)
-        ):
-            raise TemporaryError(message, retry_after)
-        raise RefusedError(message)
 
 
 def _make_session() -> Session:
@@ -255,31 +197,3 @@ def _check_range(content_range: str, start: int, url: str) -> None:
         raise VerificationError(
             f"expected bytes {start} to the end of {redact(url)}, found {content_range[:80]!r}"
         )
-
-
-def _read_explanation(body: ResponseBody) -> str:
-    """Return what the service says in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
-    try:
-        fields = json.loads(body.read(_MAX_EXPLANATION_SIZE))
-        text = f"{fields['code']} {fields['message']}"
-    except (StageInError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
-
-
-def _read_date(value: str) -> float:
-    """Read a Date header (RFC 9110, section 6.6.1); this machine's time if there is none."""
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return time.time()
-
-
-def _read_retry_after(value: str) -> float | None:
-    """Read a Retry-After header: seconds or a date (RFC 9110, section 10.2.3)."""
-    if value.isascii() and value.isdigit():
-        return float(value)
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -58,6 +58,7 @@ class Credentials:
             CredentialsError: there is no token and nothing to obtain one with, or a variable can't
                 be a secret.
         """
+        # `log` has the same list, to strike these secrets from messages.
         names = ("ACCESS_TOKEN", "REFRESH_TOKEN", "USERNAME", "PASSWORD", "TOTP")
         found = {name.lower(): read_secret(environment, f"CDSE_{name}") for name in names}
         can_log_in = found["username"] and found["password"]

@@ -1,0 +1,111 @@
+"""The status of a response: which failure each means, such as 429 for too many downloads."""
+
+import json
+import re
+import time
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import requests
+
+from stage_in.errors import (
+    BusyError,
+    NotFoundError,
+    RefusedError,
+    StageInError,
+    TemporaryError,
+    UnauthorizedError,
+    UsageError,
+)
+from stage_in.transfer.auth import TokenSource
+from stage_in.transfer.response import PROXY_LOGIN, ResponseBody
+from stage_in.urls import redact
+
+_MAX_EXPLANATION_SIZE = 4096  # bytes of the body of an error
+
+_MISSING = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+_UNAUTHORIZED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+_TEMPORARY = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
+# "Max session number exceeded", with its code and in its older wording.
+_BUSY = re.compile(r"DAT-ZIP-100\b|session number", re.IGNORECASE)
+
+
+def check_status(
+    response: requests.Response, url: str, tokens: TokenSource, stall_timeout: float
+) -> None:
+    """Check the status of a response; raise the failure that another status than 200 means.
+
+    A 206 is accepted as the answer to a request with a range.
+
+    Args:
+        response: the response, whose body has not been read.
+        url: what was requested, for the message.
+        tokens: learns that the service has rejected a token (401).
+        stall_timeout: seconds without a byte of the explanation after which it is given up.
+
+    Raises:
+        BusyError: too many downloads are open (429), for a request with a token.
+        UnauthorizedError: 401 or 403.
+        NotFoundError: 404 or 410.
+        UsageError: the proxy requires a login (407).
+        TemporaryError: 408, 425, 429 without a token, 5xx, or another 2xx than 200.
+        RefusedError: any other status.
+        CredentialsError: the token has expired and can't be renewed.
+    """
+    status = response.status_code
+    if status == HTTPStatus.OK or (
+        status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
+    ):
+        return
+    explanation = _read_explanation(ResponseBody(response, url, stall_timeout=stall_timeout))
+    message = f"status {status}{explanation} from {redact(url)}"
+    retry_after = _read_retry_after(response.headers.get("Retry-After", ""))
+    token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
+    response.close()
+    if status == HTTPStatus.TOO_MANY_REQUESTS or _BUSY.search(message):
+        # Requests with a token are those for which the platform counts slots.
+        raise (BusyError if token else TemporaryError)(message, retry_after)
+    if status in _UNAUTHORIZED:
+        if status == HTTPStatus.UNAUTHORIZED and token:
+            tokens.refused(token, _read_date(response.headers.get("Date", "")))
+        raise UnauthorizedError(message)
+    if status in _MISSING:
+        raise NotFoundError(message)
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        raise UsageError(PROXY_LOGIN)
+    if (
+        status in _TEMPORARY
+        or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        # Such as 202: the content comes later.
+        or (status < HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.PARTIAL_CONTENT)
+    ):
+        raise TemporaryError(message, retry_after)
+    raise RefusedError(message)
+
+
+def _read_explanation(body: ResponseBody) -> str:
+    """Return what the service says in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
+    try:
+        fields = json.loads(body.read(_MAX_EXPLANATION_SIZE))
+        text = f"{fields['code']} {fields['message']}"
+    except (StageInError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
+
+
+def _read_date(value: str) -> float:
+    """Read a Date header (RFC 9110, section 6.6.1); this machine's time if there is none."""
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return time.time()
+
+
+def _read_retry_after(value: str) -> float | None:
+    """Read a Retry-After header: seconds or a date (RFC 9110, section 10.2.3)."""
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (TypeError, ValueError, OverflowError):
+        return None
