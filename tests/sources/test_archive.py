@@ -186,6 +186,7 @@ def test_a_member_that_unpacks_to_more_than_announced(open_archive: OpenArchive)
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>", b"PK\5\6" + bytes(18), pack((MANIFEST, b"x"))[:-10], b"PK\3\4" + bytes(100)],
+    ids=["empty", "HTML", "no members", "truncated", "only a header"],
 )
 def test_files_that_are_no_archive(open_archive: OpenArchive, content: bytes) -> None:
     with pytest.raises(VerificationError, match="expected"):
