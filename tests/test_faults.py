@@ -50,7 +50,7 @@ status=400                    65        0     0   65
 status=401                    77        0    77   77
 status=403                    77        0    77   77
 status=404                    66        0     0   66
-status=429 retry_after=1      75       75     0   75
+status=429 retry_after=1      75       75    75   75
 status=503                    75       75    75   75
 html                          65       65    65   65
 cut=middle                    75       75    75   75

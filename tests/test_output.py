@@ -524,7 +524,7 @@ def test_no_inodes(stage_in: StageIn, mount: Callable[[str], Disk], new: Path) -
     for number in (1, 2, 3, 9, inodes // 2, inodes - 3, inodes - 1):
         disk.remount(f"nr_inodes={number}")
         run = inside(url)
-        assert_refused(run, "No space left on device", "Free disk space", "more files fit")
+        assert_refused(run, "No space left on device", "Free disk space", "inodes are free")
         assert_resumable_as_told(run, disk.files)
         assert list_names(disk.files) <= {STAGING}
     assert "Verified" in run.log
@@ -637,9 +637,9 @@ def test_few_open_files(stage_in: StageIn, platform: Sandbox, new: Path) -> None
         limited = replace(stage_in, through=("prlimit", f"--nofile={number}"))
         run = limited(platform.item_url(new.name), "--patience", "1")
         codes.add(run.code)
-        assert run.code in (0, 73, 75), run.log
+        assert run.code in (0, 2, 73, 75), run.log
         assert run.code == 0 or "Too many open files" in run.reason
-        assert run.code != 73 or "ulimit -n" in run.reason
+        assert run.code not in (2, 73) or "ulimit -n" in run.reason
         assert "Traceback" not in run.log
         assert (stage_in.folder / "catalog").exists() == (run.code == 0)
     assert codes > {0}

@@ -5,6 +5,7 @@ low limit of memory. Such a failure must not be blamed on the product.
 """
 
 import base64
+import errno
 import os
 import threading
 from collections.abc import MutableMapping
@@ -66,6 +67,7 @@ class Libraries:
 
     def __init__(self) -> None:
         self._failure: Exception | None = None
+        self._settings = _list_settings(os.environ)  # rasterio adds some when it is imported
         self._thread = threading.Thread(target=self._load, daemon=True)
         try:
             # Its imports are circular: two threads that import it at once may find half of it.
@@ -86,16 +88,20 @@ class Libraries:
         if self._thread.ident is not None:
             self._thread.join()
         if self._failure is not None:
-            loading = isinstance(self._failure, ImportError | MemoryError)
-            names = _LOADER if loading else _list_settings(os.environ)
-            settings = [name for name in names if name in os.environ]
-            remedy = "Raise the limit of memory (ulimit -v), or install the tool again"
-            if settings:
-                remedy = f"Unset {', '.join(settings)}, which may belong to another program"
             raise UsageError(
                 f"the libraries that read images can't be used: {type(self._failure).__name__} "
-                f"{str(self._failure)[:300]}. {remedy}"
+                f"{str(self._failure)[:300]}. {self._find_remedy(self._failure)}"
             ) from self._failure
+
+    def _find_remedy(self, failure: Exception) -> str:
+        if isinstance(failure, OSError) and failure.errno == errno.EMFILE:
+            return "Raise the limit of open files (ulimit -n)"
+        settings = self._settings
+        if isinstance(failure, ImportError | MemoryError):
+            settings = [name for name in _LOADER if name in os.environ]
+        if settings:
+            return f"Unset {', '.join(settings)}, which may belong to another program"
+        return "Raise the limit of memory (ulimit -v), or install the tool again"
 
     def _load(self) -> None:
         try:
