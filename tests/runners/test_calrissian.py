@@ -170,6 +170,7 @@ def test_product_is_staged_in_a_pod(
         **secret,
         **platform.environment,
         "CDSE_ACCESS_TOKEN": "",
+        "STAGE_IN_OUTPUT_GLOB": "catalog",
         "HOME": folder,
         "TMPDIR": "/tmp",
     }
