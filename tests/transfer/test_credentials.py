@@ -317,13 +317,17 @@ def test_cdse_token_prompts(platform: Sandbox) -> None:
     script = r"""
 import os, pty, sys
 answers = {b"User": b"user", b"Password": b"secret", b"One-time": b""}
+text = b""
 def answer(fd):
-    seen = os.read(fd, 1024)
-    for question, text in list(answers.items()):
-        if question in seen:
-            del answers[question]
-            os.write(fd, text + b"\n")
-    return seen
+    global text
+    read = os.read(fd, 1024)
+    text += read
+    if text.endswith(b": "):  # the space comes after the terminal has been switched
+        for question, reply in answers.items():
+            if question in text:
+                os.write(fd, reply + b"\n")
+        text = b""
+    return read
 sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.argv[1]], answer)))
 """
     shown = subprocess.run(
@@ -331,7 +335,7 @@ sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.argv[1]], answer)))
         env={"PATH": os.environ["PATH"], **platform.environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
     *_, token = shown.stdout.split()
