@@ -100,7 +100,7 @@ class Staging:
                 logger.success("{} is complete already: {}", product.id, path)
                 return path
             logger.info("Staging {} from {}", product.id, product.origin)
-            folder = self._download(product, output, output.catalog / product.id)
+            folder = self._download(product, output, output.catalog / product.id, read_item)
             write_files(output.catalog, make_catalog(folder, item))
             output.publish(output.catalog)
         logger.success("Staged {}: {}", product.id, path)
@@ -147,7 +147,13 @@ class Staging:
             return load_item(reference)
         return self._retry(partial(fetch_item, reference, self._client))
 
-    def _download(self, product: Product, output: Output, parent: Path) -> SafeFolder:
+    def _download(
+        self,
+        product: Product,
+        output: Output,
+        parent: Path,
+        check_metadata: Callable[[SafeFolder], object] = lambda folder: None,
+    ) -> SafeFolder:
         """Download the files of a product from the first source that can deliver it.
 
         What an earlier run has left is kept where this run can use it: files of the same product,
@@ -171,7 +177,7 @@ class Staging:
                     )
                 try:
                     return Download(
-                        source, product.name, safe, self._settings, self._arrivals, read_item
+                        source, product.name, safe, self._settings, self._arrivals, check_metadata
                     ).run()
                 except (SourceError, NotFoundError, RefusedError) as error:
                     if source is zip_source:
