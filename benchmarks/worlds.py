@@ -1,9 +1,11 @@
 """The worlds, the contestants and the plan of plan.toml."""
 
 import heapq
+import math
 import sys
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,29 +28,38 @@ class World(NamedTuple):
     def get_bound(self, sizes: Iterable[int]) -> float | None:
         """Return the least seconds for files that come whole, or all in one zip.
 
-        Without limits it is None. The world has to count requests, and to limit the rate of each
-        download alone.
+        Without limits it is None.
         """
-        sizes = sorted(sizes)
+        sizes = [*sizes]
         if self.limits.rate is None or self.limits.connections is None:
             return None
-        return min(self._download(sizes), self._download([sum(sizes)]))
+        return min(download(self.limits, sizes), download(self.limits, [sum(sizes)]))
 
-    def _download(self, sizes: list[int]) -> float:
-        """Return the seconds for downloads, the largest first, by someone who sees free slots."""
-        limits, waiting = self.limits, list(sizes)
-        now = 0.0
-        sessions = Sessions(clock=lambda: now)
-        ends: list[float] = []
-        while waiting or ends:
-            while ends and ends[0] <= now:
-                heapq.heappop(ends)
-                sessions.leave("", limits)
-            while waiting and sessions.is_free("", limits):
-                sessions.enter("", limits)
-                heapq.heappush(ends, now + limits.latency + waiting.pop() / limits.rate)
-            now += _STEP
-        return now
+
+def download(limits: Limits, sizes: Iterable[int], start: float = 0.0) -> float:
+    """Return the seconds that a client needs who sees when a slot is free; the largest file first.
+
+    Args:
+        limits: they have a number of connections and a rate.
+        sizes: bytes of each file.
+        start: seconds since the periods of the limits began.
+    """
+    assert limits.rate is not None
+    if limits.count == "connection":  # it keeps its connections open
+        limits = replace(limits, count="request", lag=0.0, tick=0.0)
+    waiting, now = sorted(sizes), start
+    at_least = sum(waiting) / (limits.total_rate or math.inf)
+    sessions = Sessions(lambda: now, start=0.0)
+    ends: list[float] = []
+    while waiting or ends:
+        while ends and ends[0] <= now:
+            heapq.heappop(ends)
+            sessions.leave("", limits)
+        while waiting and sessions.is_free("", limits):
+            sessions.enter("", limits)
+            heapq.heappush(ends, now + limits.latency + waiting.pop() / limits.rate)
+        now += _STEP
+    return max(now - start, at_least)
 
 
 class Contestant(NamedTuple):

@@ -74,16 +74,19 @@ class Sessions:
             had finished and still counted.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, start: float | None = None
+    ) -> None:
         """Count nothing yet.
 
         Args:
-            clock: returns the seconds since any point in time.
+            clock: Returns the seconds since any point in time.
+            start: When the periods of `tick` and of the other job began; now if not given.
         """
         self.max_open = 0
         self._uses: defaultdict[str, _Use] = defaultdict(_Use)
         self._clock = clock
-        self.restart_periods()
+        self._started = clock() if start is None else start
 
     def restart_periods(self) -> None:
         """Let the periods of `tick` and of the other job begin now."""

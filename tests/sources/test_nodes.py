@@ -144,11 +144,12 @@ def test_another_job_holds_all_slots_for_a_while(
     assert "Falling back to the zip" not in run.log
 
 
+@pytest.mark.slow
 def test_no_slot_for_single_files_but_one_for_the_zip(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
 ) -> None:
     platform.faults.add("on=download path=*Nodes(*$value status=429 after=3")
-    run = stage_in(platform.item_url(new.name), "--patience", "30")
+    run = stage_in(platform.item_url(new.name), "--patience", "200")
     assert run.code == 0, run.log
     assert "Falling back to the zip" in run.log
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)

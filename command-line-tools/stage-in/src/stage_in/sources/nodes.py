@@ -20,7 +20,7 @@ from stage_in.urls import redact
 EARLY = 2.0, 0.2  # seconds, and share of the zip's time, in which changing to the zip is cheap
 LATE_FACTOR = 2.0  # after that, single files must take this many times as long as the zip
 MIN_SHARE_FOR_ZIP = 0.25  # of the product's bytes, if no single file is granted
-MIN_GAIN = 5.0  # seconds that changing to the zip must save
+MIN_GAIN = 1.0  # seconds that changing to the zip must save
 _MAX_NODES = 10_000
 _MAX_LIST_SIZE = 2 * 1024 * 1024  # bytes; lists of products have up to 30 KB
 _MAX_DEPTH = 16  # folders; products have five

@@ -20,7 +20,7 @@ HALF_LIFE = (
 )
 TOLERANCE = 0.5  # wrong predictions by which a hypothesis may exceed the best and is tried anyway
 SMALL_FILE = 0.5  # seconds that a small file takes, to sort the hypotheses by their throughput
-STARVED_AFTER = 8  # refusals in a row, which take about 15 seconds
+STARVED_AFTER = 16  # refusals in a row, which take about 50 seconds
 CHECK_INTERVAL = 0.05  # seconds; old answers fade, so a slot may become free while nothing happens
 
 # Number of slots for this process; seconds for which the platform still counts a closed download.
