@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.simulation.__main__ import WORLDS, World, run
 
-# What a client needs to know there and can't: how long another job will hold its slots, that a
-# Retry-After is too long, that refusals count like downloads, and which of two ways that take almost
-# the same time is a little shorter.
+# What a client needs to know there and cannot: how long another job will hold its slots, that a
+# Retry-After is too long, that refusals count like downloads, and which of two ways is a little
+# shorter.
 MISSED = {
     "2 slots, lag 3 s",
     "120 MB, lag 0.3 s",
