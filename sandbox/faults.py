@@ -174,9 +174,10 @@ class Fault:
 
     async def encode(self, response: Response) -> Response:
         """Return the response with the rule's headers and compression."""
-        if self.whole and response.whole is not None:
-            response = response.whole
         headers = {**response.headers, **self.headers}
+        if self.whole and response.whole is not None:
+            del headers["Content-Range"]
+            response = replace(response, status=200, body=response.whole, whole=None)
         if not self.gzip:
             return replace(response, headers=headers)
         whole = b"".join([chunk async for chunk in chunks(response.body)])

@@ -32,14 +32,14 @@ class Response:
         headers: Headers, without those that frame the body.
         body: The body.
         user: The user whose download limits apply; None if no limits apply.
-        whole: The response with the whole body, if this one has the part that Range selects.
+        whole: The whole body, if this response has the part of it that Range selects.
     """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = ()
     user: str | None = None
-    whole: Response | None = None
+    whole: Body | None = None
 
     @classmethod
     def json(
@@ -50,14 +50,13 @@ class Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status, {"Content-Type": kind} | named, (body,))
 
-    def select(self, request_headers: Mapping[str, str]) -> Response:
-        """Return the part of the body that Range selects, or a 416 without a body.
+    def select(self, selection: str | None) -> Response:
+        """Return the part of the body that a Range header selects, or a 416 without a body.
 
-        Without a valid Range, or if the ETag is not the one of If-Range, this is the response.
+        Without a Range, or with a malformed one, this is the whole response.
         """
-        match = _RANGE.fullmatch(request_headers.get("Range", ""))
-        condition = request_headers.get("If-Range")
-        if match is None or (condition is not None and condition != self.headers["ETag"]):
+        match = _RANGE.fullmatch(selection or "")
+        if match is None:
             return self
         total = size(self.body)
         first, last = match[1], match[2]
@@ -67,7 +66,7 @@ class Response:
             return Response(416, {"Content-Range": f"bytes */{total}"})
         headers = {**self.headers, "Content-Range": f"bytes {start}-{end - 1}/{total}"}
         body = part(self.body, start, end - start)
-        return replace(self, status=206, headers=headers, body=body, whole=self)
+        return replace(self, status=206, headers=headers, body=body, whole=self.body)
 
 
 _RANGE = re.compile(r"bytes=(?=.*\d)(\d*)-(\d*)")

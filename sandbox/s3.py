@@ -5,8 +5,6 @@ Statuses, error codes and headers are those of Ceph's gateway, which the platfor
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -129,19 +127,19 @@ class ObjectStore:
             "Last-Modified": formatdate(found.modified, usegmt=True),
             "ETag": found.tag(key),
         }
-        response = Response(200, headers, found.body).select(request.headers)
+        # Ceph ignores If-Range.
+        response = Response(200, headers, found.body).select(request.headers.get("Range"))
         return error(416) if response.status == 416 else response
 
     def _list(self, request: web.BaseRequest) -> Response:
         query = request.query
         prefix, token = query.get("prefix", ""), query.get("continuation-token")
         try:
-            most = min(int(query.get("max-keys", MAX_KEYS)), MAX_KEYS)
-            after = query.get("start-after", "") if token is None else _decode(token)
+            most = max(0, min(int(query.get("max-keys", MAX_KEYS)), MAX_KEYS))
         except ValueError:
             return error(400)
-        if most < 0:
-            return error(400)
+        # Ceph's continuation token is the last key of the page before.
+        after = query.get("start-after", "") if token is None else token
         encode = quote if query.get("encoding-type") == "url" else str
         keys = sorted(key for key in self._keys() if key.startswith(prefix) and key > after)
         shown, is_truncated = keys[:most], 0 < most < len(keys)
@@ -149,7 +147,7 @@ class ObjectStore:
         if token is not None:
             listing.append(_LISTING.ContinuationToken(token))
         if is_truncated:
-            listing.append(_LISTING.NextContinuationToken(_encode(shown[-1])))
+            listing.append(_LISTING.NextContinuationToken(shown[-1]))
         listing.extend(
             [
                 _LISTING.KeyCount(str(len(shown))),
@@ -207,7 +205,7 @@ def error(status: int, code: str | None = None, **headers: str) -> Response:
     """
     document = E.Error(
         E.Code(code or _CODES.get(status, "UnknownError")),
-        E.BucketName(BUCKET),
+        E.Message(),
         E.RequestId(f"tx{uuid.uuid4().hex}"),
         E.HostId("sandbox"),
     )
@@ -223,17 +221,6 @@ def _xml(status: int, document: etree._Element) -> Response:
 
 def _headers() -> dict[str, str]:
     return {"x-amz-request-id": f"tx{uuid.uuid4().hex}", "Accept-Ranges": "bytes"}
-
-
-def _encode(key: str) -> str:
-    return base64.b64encode(key.encode()).decode()
-
-
-def _decode(token: str) -> str:
-    try:
-        return base64.b64decode(token, validate=True).decode()
-    except binascii.Error as error:
-        raise ValueError(token) from error
 
 
 async def _forward(upstream: str, request: web.BaseRequest, body: bytes) -> Response:

@@ -149,7 +149,10 @@ class Services:
         if not self.ranges:
             return Response(200, headers, body, user)
         headers |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
-        return Response(200, headers, body, user).select(request.headers)
+        response = Response(200, headers, body, user)
+        if request.headers.get("If-Range", headers["ETag"]) != headers["ETag"]:
+            return response
+        return response.select(request.headers.get("Range"))
 
     def _identity(self, path: str, request: web.BaseRequest, body: bytes) -> Response:
         if path == DISCOVERY_PATH:

@@ -25,7 +25,8 @@ class Key:
     Attributes:
         access: The access key.
         secret: The secret key.
-        session: Session token that requests must carry; None for keys without one.
+        session: Session token that requests must carry; None for keys without one, with which
+            Ceph ignores any token.
         region: Region that requests must be signed for; None for any, which Ceph accepts, too.
         user: The user's name, by which connections and requests are counted.
     """
@@ -108,11 +109,12 @@ def check(request: web.BaseRequest, keys: dict[str, Key]) -> Key:
         signer = hmac.digest(signer, part.encode(), "sha256")
     if not hmac.compare_digest(_sign(signer, text), match["signature"]):
         raise SignatureError("SignatureDoesNotMatch")
-    session = request.headers.get("x-amz-security-token")
-    if session != key.session:
-        raise SignatureError("InvalidToken" if session else "InvalidAccessKeyId")
-    if session is not None and "x-amz-security-token" not in names:
-        raise SignatureError("SignatureDoesNotMatch")
+    if key.session is not None:
+        session = request.headers.get("x-amz-security-token")
+        if session is None:
+            raise SignatureError("InvalidAccessKeyId")
+        if session != key.session or "x-amz-security-token" not in names:
+            raise SignatureError("InvalidToken", 400)
     return key
 
 
