@@ -27,7 +27,9 @@ def ceph(folder: Path) -> Iterator[str]:
     """
     if not SERVER.is_file() or shutil.which("radosgw") is None or os.geteuid() != 0:
         pytest.skip(f"needs {SERVER}, root and the radosgw package")
-    port = next(port for port in range(20000, 30000, 7) if _is_free(port, port + MONITOR))
+    # Tests may run in several processes at once, which must not try the same port.
+    first = 20000 + os.getpid() % 10000
+    port = next(port for port in range(first, 32000) if _is_free(port, port + MONITOR))
     try:
         # The object storage daemon sometimes starts before its monitor is ready, and gives up.
         for _ in range(5):
