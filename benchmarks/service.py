@@ -22,6 +22,7 @@ class Service:
         product = self.sandbox.products[0]
         product.archive()
         self.sandbox.limits = limits
+        self.sandbox.restart_periods()
         self.sandbox.log.clear()
         archive = f"{self.sandbox.catalogue}/odata/v1/Products({product.uuid})/$value"
         return (

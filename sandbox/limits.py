@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -86,20 +86,37 @@ class Sessions:
             had finished and still counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Count nothing yet.
+
+        Args:
+            clock: returns the seconds since any point in time.
+        """
         self.max_open = 0
         self._uses: defaultdict[str, _Use] = defaultdict(_Use)
-        self._started = time.monotonic()
+        self._clock = clock
+        self.restart_periods()
 
-    def enter(self, user: str, limits: Limits, connection: Connection | None = None) -> bool:
-        """Count another download; return False, without counting it, if a limit is reached."""
-        now = time.monotonic()
+    def restart_periods(self) -> None:
+        """Let the periods of `tick` and of the other job begin now."""
+        self._started = self._clock()
+
+    def is_free(self, user: str, limits: Limits, connection: Connection | None = None) -> bool:
+        """Tell whether another download would be granted."""
+        now = self._clock()
         use = self._uses[user]
         use.lag_ends = [end for end in use.lag_ends if end > now]
         use.starts = [start for start in use.starts if start > now - 1]
         use.connections = {one for one in use.connections if not one.is_closing()}
         is_known = limits.count == "connection" and connection in use.connections
-        if not is_known and self._is_full(use, limits, now):
+        return is_known or not self._is_full(use, limits, now)
+
+    def enter(self, user: str, limits: Limits, connection: Connection | None = None) -> bool:
+        """Count another download; return False, without counting it, if a limit is reached."""
+        is_free = self.is_free(user, limits, connection)
+        now = self._clock()
+        use = self._uses[user]
+        if not is_free:
             if limits.refusal_lag > 0:
                 use.lag_ends.append(now + limits.refusal_lag)
             return False
@@ -153,7 +170,7 @@ class Sessions:
         return count >= limits.connections
 
     def _lag_ends(self, limits: Limits) -> Iterator[float]:
-        now = time.monotonic()
+        now = self._clock()
         if limits.tick > 0:
             yield now + limits.tick - (now - self._started) % limits.tick
         elif limits.lag > 0:

@@ -133,6 +133,10 @@ class Sandbox:
         """Maximum number of downloads that one user had open at once, without refused ones."""
         return self._sessions.max_open
 
+    def restart_periods(self) -> None:
+        """Let the periods of the limits begin now: those of `tick` and of the other job."""
+        self._sessions.restart_periods()
+
     def item(self, name: str, generation: Generation = "new") -> dict[str, Any]:
         """Return a copy of a product's item."""
         product = self._store.by_name(name)

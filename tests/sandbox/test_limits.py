@@ -1,11 +1,9 @@
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import requests
 
-from sandbox import limits
 from sandbox.faults import Fault
 from sandbox.limits import Limits, Sessions
 from sandbox.server import Sandbox
@@ -36,10 +34,9 @@ def test_finished_download_does_not_count(sandbox: Sandbox, client: Client) -> N
     assert sandbox.log.most_open() == 1
 
 
-def test_finished_download_counts_during_the_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_download_counts_during_the_lag() -> None:
     now = 0.0
-    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: now))
-    sessions, granted = Sessions(), Limits(connections=1, lag=2)
+    sessions, granted = Sessions(clock=lambda: now), Limits(connections=1, lag=2)
     assert sessions.enter("user", granted)
     sessions.leave("user", granted)
     assert not sessions.enter("user", granted)
@@ -74,10 +71,9 @@ class TestFamily:
     """The ways of counting, on a clock that the test sets."""
 
     @pytest.fixture(autouse=True)
-    def _clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _clock(self) -> None:
         self.now = 0.0
-        monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.sessions = Sessions()
+        self.sessions = Sessions(clock=lambda: self.now)
 
     def download(self, granted: Limits, connection: Connection | None = None) -> bool:
         entered = self.sessions.enter("user", granted, connection)
