@@ -233,6 +233,7 @@ async def _forward(upstream: str, request: web.BaseRequest, body: bytes) -> Resp
             headers=request.headers,
             data=body,
             allow_redirects=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         ) as response,
     ):
         headers = {k: v for k, v in response.headers.items() if k.lower() not in _HOP_BY_HOP}

@@ -66,8 +66,7 @@ class SignatureError(Exception):
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<access>[^/]+)/(?P<scope>(?P<day>\d{8})/(?P<region>[^/]+)/s3"
-    r"/aws4_request)"
-    r",\s*SignedHeaders=(?P<names>[a-z0-9;-]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
+    r"/aws4_request),\s*SignedHeaders=(?P<names>[a-z0-9;-]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
 )
 _TIME = "%Y%m%dT%H%M%SZ"
 
@@ -92,22 +91,21 @@ def check(request: web.BaseRequest, keys: dict[str, Key]) -> Key:
     payload = request.headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
     try:
         time = datetime.strptime(stamp, _TIME).replace(tzinfo=UTC)
-    except ValueError:
-        raise SignatureError("AccessDenied") from None
+    except ValueError as error:
+        raise SignatureError("AccessDenied") from error
     if abs(datetime.now(UTC) - time) > MAX_CLOCK_SKEW:
         raise SignatureError("RequestTimeTooSkewed")
     if "host" not in names or not stamp.startswith(match["day"]):
         raise SignatureError("AccessDenied")
     if key.region not in (None, match["region"]):
         raise SignatureError("AuthorizationHeaderMalformed", 400)
-    scope = match["scope"]
-    text = "\n".join(
-        ["AWS4-HMAC-SHA256", stamp, scope, _digest(_canonical(request, names, payload))]
-    )
+    digest = sha256(_canonical(request, names, payload).encode()).hexdigest()
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{match['scope']}\n{digest}"
     signer = f"AWS4{key.secret}".encode()
-    for part in scope.split("/"):
+    for part in match["scope"].split("/"):
         signer = hmac.digest(signer, part.encode(), "sha256")
-    if not hmac.compare_digest(_sign(signer, text), match["signature"]):
+    signature = hmac.digest(signer, text.encode(), "sha256").hex()
+    if not hmac.compare_digest(signature, match["signature"]):
         raise SignatureError("SignatureDoesNotMatch")
     if key.session is not None:
         session = request.headers.get("x-amz-security-token")
@@ -138,11 +136,3 @@ def _canonical(request: web.BaseRequest, names: list[str], payload: str) -> str:
             payload,
         ]
     )
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
-
-
-def _sign(key: bytes, text: str) -> str:
-    return hmac.digest(key, text.encode(), "sha256").hex()

@@ -7,10 +7,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+import requests
+from requests_aws4auth import AWS4Auth
 
+from sandbox.s3 import BUCKET
 from sandbox.sigv4 import Key
+from sandbox.store import ServedProduct
 from tests.conftest import SHARED
 
 SERVER = SHARED / "tools" / "ceph" / "s3server"
@@ -43,6 +48,29 @@ def ceph(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         subprocess.run([SERVER, "down", folder], check=True, timeout=60)
+
+
+def upload(origin: str, product: ServedProduct, **more: bytes) -> None:
+    """Upload a product as the sandbox serves it, with a key for each empty folder.
+
+    Args:
+        origin: Origin of the server; the bucket is made if it does not exist.
+        product: The product.
+        more: Content of more objects, by their paths in the product.
+    """
+    contents = dict(more)
+    for path in product.folder.rglob("*"):
+        inside = path.relative_to(product.folder).as_posix()
+        if path.is_file():
+            contents[inside] = path.read_bytes()
+        elif not any(path.iterdir()):
+            contents[f"{inside}/"] = b""
+    with requests.Session() as session:
+        session.auth = AWS4Auth(KEY.access, KEY.secret, "default", "s3")
+        session.put(f"{origin}/{BUCKET}", timeout=10).raise_for_status()
+        for inside, content in contents.items():
+            url = f"{origin}/{BUCKET}/{quote(f'{product.s3_key}/{inside}')}"
+            session.put(url, data=content, timeout=100).raise_for_status()
 
 
 def _is_free(*ports: int) -> bool:

@@ -20,7 +20,8 @@ from requests_aws4auth import AWS4Auth
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from sandbox.sigv4 import Key
-from tests.ceph import KEY, ceph
+from sandbox.store import ServedProduct
+from tests.ceph import KEY, ceph, upload
 from tests.sandbox.client import BAND
 
 ODD = "odd x+y~(1)é.txt"
@@ -83,16 +84,9 @@ def texts(response: requests.Response, name: str) -> list[str]:
 def real(safe: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     """Ceph with the product's objects."""
     with ceph(tmp_path_factory.mktemp("ceph")) as origin:
-        bucket = Bucket(origin, Sandbox([safe]).products[0].s3_key, KEY)
-        assert bucket.request(method="PUT").ok
-        for path in safe.rglob("*"):
-            inside = path.relative_to(safe).as_posix()
-            if path.is_file():
-                assert bucket.request(inside, "PUT", data=path.read_bytes()).ok
-            elif not any(path.iterdir()):
-                assert bucket.request(f"{inside}/", "PUT").ok
-        assert bucket.request(ODD, "PUT", data=b"odd").ok
-        yield bucket
+        product = ServedProduct(safe)
+        upload(origin, product, **{ODD: b"odd"})
+        yield Bucket(origin, product.s3_key, KEY)
 
 
 @pytest.fixture
@@ -183,6 +177,29 @@ def test_signature_of_another_secret(bucket: Bucket) -> None:
     for path in (BAND, "none", ""):
         response = bucket.request(path, key=wrong)
         assert (response.status_code, code(response)) == (403, "SignatureDoesNotMatch")
+
+
+@pytest.mark.parametrize("bucket", SERVERS, indirect=True)
+def test_signature_of_another_request(bucket: Bucket) -> None:
+    """It covers method, path, query and host, and nothing of it can be exchanged."""
+    auth = AWS4Auth(bucket.key.access, bucket.key.secret, "default", "s3")
+    url = f"{bucket.origin}/eodata/?list-type=2&prefix={bucket.product}"
+    signed = requests.Request("GET", url, auth=auth).prepare()
+    statuses = []
+    with requests.Session() as session:
+        for name, value in (
+            ("url", url),
+            ("url", f"{url}/manifest.safe"),
+            ("url", url.replace("/?", "/a?")),
+            ("method", "HEAD"),
+        ):
+            changed = signed.copy()
+            setattr(changed, name, value)
+            statuses.append(session.send(changed, timeout=10).status_code)
+        changed = signed.copy()
+        changed.headers["Host"] = "eodata.dataspace.copernicus.eu"
+        statuses.append(session.send(changed, timeout=10).status_code)
+    assert statuses == [200, 403, 403, 403, 403]
 
 
 @pytest.mark.parametrize("bucket", SERVERS, indirect=True)
