@@ -53,10 +53,10 @@ def _parse_faults(
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65531),
+    type=click.IntRange(0, 65530),
     default=0,
     metavar="N",
-    help="First of five consecutive ports. Default: any free ports.",
+    help="First of six consecutive ports. Default: any free ports.",
 )
 @click.option(
     "--token-life",
@@ -133,6 +133,18 @@ def _parse_faults(
 )
 @click.option("--ranges", is_flag=True, help="Honour Range in requests to the download service.")
 @click.option(
+    "--s3",
+    is_flag=True,
+    help="Add the variables of the object store, with keys, to those of --ready, so that "
+    "clients use it.",
+)
+@click.option(
+    "--s3-requests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of S3 requests per user and minute. CDSE allows 2000. Default: no limit.",
+)
+@click.option(
     "--fault",
     "faults",
     callback=_parse_faults,
@@ -172,6 +184,8 @@ def main(
     other_job: tuple[float, int] | None,
     total_rate: float | None,
     ranges: bool,
+    s3: bool,
+    s3_requests: int | None,
     faults: list[Fault],
     seed: int,
     ready: Path | None,
@@ -179,8 +193,8 @@ def main(
     """Run a Copernicus Data Space on 127.0.0.1 until SIGINT or SIGTERM.
 
     It serves Sentinel-2 Level-1C products like the platform: STAC items of both APIs, a download
-    service with tokens and limits, and an identity service. Log in as "user" with the password
-    "secret".
+    service with tokens and limits, an object store (S3), and an identity service. Log in as "user"
+    with the password "secret".
     """
     limits = Limits(
         connections=connections,
@@ -192,6 +206,7 @@ def main(
         refusal_lag=refusal_lag,
         new_per_second=new_per_second,
         count=count,
+        s3_requests=s3_requests,
     )
     if other_job is not None:
         period, downloads = other_job
@@ -218,7 +233,7 @@ def main(
         for product in server.products:
             # A benchmark may time the first request, so lay out the zip now.
             product.archive()
-        variables = _variables(server)
+        variables = _variables(server) | (server.s3_environment() if s3 else {})
         _summarise(server)
         if ready is not None:
             _write(ready, "".join(f"export {k}={shlex.quote(v)}\n" for k, v in variables.items()))

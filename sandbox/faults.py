@@ -21,6 +21,7 @@ from typing import Any
 from sandbox import streams
 from sandbox.body import CloseConnection, ResetConnection, chunks, size
 from sandbox.response import Framing, Response, Transform
+from sandbox.s3 import error
 from sandbox.services import ROLES
 from sandbox.streams import NAMED_POSITIONS, Position, offset
 
@@ -38,13 +39,15 @@ class Fault:
     1) or one of "start", "middle", "last" (before the last byte).
 
     Attributes:
-        on: Service that the rule applies to: catalogue, stac, download, identity, stranger, or
-            any (all except stranger).
+        on: Service that the rule applies to: catalogue, stac, download, identity, stranger, s3,
+            or any (all except stranger).
         path: Glob that the decoded path with its query must match.
         times: Maximum number of requests that the rule affects; unlimited by default.
         after: Number of matching requests that pass before the rule applies.
         chance: Probability that a request is affected.
         status: Respond with this status.
+        code: Code of the S3 error that is sent with the status, such as SignatureDoesNotMatch; by
+            default, the usual one of the status.
         body: Respond with this body, and with status 200 unless a status is given.
         headers: Additional response headers.
         retry_after: Retry-After of the response: seconds, or any text; "date+5" becomes the date
@@ -59,6 +62,7 @@ class Fault:
         stall: Send nothing for this many seconds.
         at: Position at which to stall; before the response begins by default.
         slow: Maximum bytes per second.
+        whole: Respond to a request for a range with status 200 and the whole body.
         corrupt: Flip the bits of the byte at this position.
         long: Send this many additional bytes, then close the connection.
         gzip: Compress the body, with Content-Encoding.
@@ -72,6 +76,7 @@ class Fault:
     after: int = 0
     chance: float = 1.0
     status: int | None = None
+    code: str | None = None
     body: bytes | str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_after: float | str | None = None
@@ -83,6 +88,7 @@ class Fault:
     stall: float | None = None
     at: Position | None = None
     slow: float | None = None
+    whole: bool = False
     corrupt: Position | None = None
     long: int = 0
     gzip: bool = False
@@ -98,8 +104,8 @@ class Fault:
     def parse(cls, text: str) -> Fault:
         """Parse a rule such as ``status=503 on=download path=*B04.jp2* times=2``.
 
-        Words are separated as in a shell. Each is ``field=value``; for html, empty and gzip, the
-        name suffices. Positions are written ``1000``, ``0.5``, ``50%`` or ``last``, chances
+        Words are separated as in a shell. Each is ``field=value``; for html, empty, whole and gzip,
+        the name suffices. Positions are written ``1000``, ``0.5``, ``50%`` or ``last``, chances
         ``0.02`` or ``2%``. ``header=Name:value`` may be repeated.
 
         Raises:
@@ -138,10 +144,11 @@ class Fault:
             or any(x is not None for x in (self.status, self.body, self.redirect))
         )
 
-    def response(self, variables: Mapping[str, str]) -> Response:
+    def response(self, role: str, variables: Mapping[str, str]) -> Response:
         """Return the response that replaces the service's.
 
         Args:
+            role: The service.
             variables: Values that replace "{name}" in ``redirect``.
         """
         headers = dict(self.headers)
@@ -160,12 +167,17 @@ class Fault:
         if self.body is not None:
             body = self.body.encode() if isinstance(self.body, str) else self.body
             return Response(status, {"Content-Type": "application/octet-stream"} | headers, (body,))
+        if role == "s3":
+            return error(status, self.code, **headers)
         message = json.dumps({"message": _phrase(status)}).encode()
         return Response(status, {"Content-Type": "application/json"} | headers, (message,))
 
     async def encode(self, response: Response) -> Response:
         """Return the response with the rule's headers and compression."""
         headers = {**response.headers, **self.headers}
+        if self.whole and response.whole is not None:
+            del headers["Content-Range"]
+            response = replace(response, status=200, body=response.whole, whole=None)
         if not self.gzip:
             return replace(response, headers=headers)
         whole = b"".join([chunk async for chunk in chunks(response.body)])
@@ -344,6 +356,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "after": int,
     "chance": _chance,
     "status": int,
+    "code": str,
     "body": str,
     "retry_after": _number_or_text,
     "redirect": str,
@@ -354,6 +367,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "stall": float,
     "at": _position,
     "slow": float,
+    "whole": _flag,
     "corrupt": _position,
     "long": int,
     "gzip": _flag,

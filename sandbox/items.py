@@ -172,7 +172,7 @@ def legacy_item(product: ServedProduct, origins: Mapping[str, str]) -> dict[str,
         "cloudCover": metadata.number("Cloud_Coverage_Assessment"),
         "origin": "ESA",
     }
-    path = f"/eodata/{metadata.s3_key}"
+    path = f"/eodata/{product.s3_key}"
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -218,7 +218,7 @@ class _NewItem:
         self.origins = origins
         self.metadata = MetadataReader(product.folder)
         self.checksums = self.metadata.checksums()
-        self.s3 = f"s3://eodata/{self.metadata.s3_key}"
+        self.s3 = f"s3://eodata/{product.s3_key}"
 
     def properties(self) -> dict[str, Any]:
         metadata = self.metadata

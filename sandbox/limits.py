@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 Count = Literal["request", "connection"]
@@ -33,6 +34,9 @@ class Limits:
             each period of so many seconds.
         other_downloads: The number of these downloads.
         retry_after: Retry-After of a 429 in seconds; None to send no such header.
+        s3_requests: Maximum number of S3 requests per user and window; None for no limit. CDSE
+            allows 2000 per minute.
+        s3_window: Seconds of such a window.
     """
 
     connections: int | None = None
@@ -47,6 +51,12 @@ class Limits:
     other_period: float = 0.0
     other_downloads: int = 2
     retry_after: int | None = None
+    s3_requests: int | None = None
+    s3_window: float = 60.0
+
+    def without_lag(self) -> Limits:
+        """Return the limits of S3, where a finished download is not counted any more."""
+        return replace(self, lag=0, tick=0, refusal_lag=0)
 
 
 class Connection(Protocol):
@@ -64,6 +74,8 @@ class _Use:
     connections: set[Connection] = field(default_factory=set)
     lag_ends: list[float] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
+    window_start: float = -math.inf
+    requests: int = 0
 
 
 class Sessions:
@@ -117,6 +129,21 @@ class Sessions:
         use.open += 1
         self.max_open = max(self.max_open, use.open)
         return True
+
+    def count_request(self, user: str, limits: Limits) -> tuple[bool, dict[str, str]]:
+        """Count an S3 request, and tell whether it is allowed and which headers announce this."""
+        if limits.s3_requests is None:
+            return True, {}
+        now = time.monotonic()
+        use = self._uses[user]
+        if now >= use.window_start + limits.s3_window:
+            use.window_start, use.requests = now, 0
+        use.requests += 1
+        return use.requests <= limits.s3_requests, {
+            "x-ratelimit-limit": str(limits.s3_requests),
+            "x-ratelimit-remaining": str(max(0, limits.s3_requests - use.requests)),
+            "x-ratelimit-reset": str(math.ceil(use.window_start + limits.s3_window - now)),
+        }
 
     def leave(self, user: str, limits: Limits) -> None:
         """Stop counting a download, after the lag if there is one."""

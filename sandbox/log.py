@@ -19,7 +19,7 @@ class Exchange:
     """A request and the response to it. Times are those of ``time.monotonic``.
 
     Attributes:
-        role: The service: catalogue, stac, download, identity or stranger.
+        role: The service: catalogue, stac, download, identity, stranger or s3.
         method: HTTP method.
         path: Path and query as received.
         headers: All headers of the request, in order.

@@ -66,15 +66,6 @@ class MetadataReader:
         return match[1] if match else None
 
     @property
-    def s3_key(self) -> str:
-        """The product's key in the bucket eodata; baseline 05.00 has its own folder."""
-        name = self._safe.name
-        collection = "L1C_N0500" if "_N0500_" in name else "L1C"
-        start = re.search(r"_(\d{4})(\d\d)(\d\d)T\d{6}_", name)
-        day = "/".join(start.groups()) if start else "0000/00/00"
-        return f"Sentinel-2/MSI/{collection}/{day}/{name}"
-
-    @property
     def ring(self) -> list[list[float]] | None:
         """The footprint as a ring of longitude and latitude; the metadata has latitude first."""
         text = self.text("EXT_POS_LIST")

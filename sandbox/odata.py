@@ -56,7 +56,7 @@ def entity(product: ServedProduct, catalogue: str, expand: tuple[str, ...] = ())
     archive = product.archive()
     published = reader.time("GENERATION_TIME")
     ring = reader.ring
-    s3_path = f"/eodata/{reader.s3_key}"
+    s3_path = f"/eodata/{product.s3_key}"
     found: dict[str, Any] = {
         "@odata.mediaContentType": "application/octet-stream",
         "Id": product.uuid,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from aiohttp import web
 
-from sandbox.body import Body, Chunks, CloseConnection, ResetConnection, Slice, chunks, size
+from sandbox.body import Body, Chunks, CloseConnection, ResetConnection, Slice, chunks, part, size
 
 Framing = Literal["length", "close", "chunked"]
 Transform = Callable[[Chunks], Chunks]
@@ -31,12 +32,14 @@ class Response:
         headers: Headers, without those that frame the body.
         body: The body.
         user: The user whose download limits apply; None if no limits apply.
+        whole: The whole body, if this response has the part of it that Range selects.
     """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = ()
     user: str | None = None
+    whole: Body | None = None
 
     @classmethod
     def json(
@@ -46,6 +49,27 @@ class Response:
         body = json.dumps(content).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status, {"Content-Type": kind} | named, (body,))
+
+    def select(self, selection: str | None) -> Response:
+        """Return the part of the body that a Range header selects, or a 416 without a body.
+
+        Without a Range, or with a malformed one, this is the whole response.
+        """
+        match = _RANGE.fullmatch(selection or "")
+        if match is None:
+            return self
+        total = size(self.body)
+        first, last = match[1], match[2]
+        start = int(first) if first else max(0, total - int(last))
+        end = min(total, int(last) + 1) if first and last else total
+        if start >= end:
+            return Response(416, {"Content-Range": f"bytes */{total}"})
+        headers = {**self.headers, "Content-Range": f"bytes {start}-{end - 1}/{total}"}
+        body = part(self.body, start, end - start)
+        return replace(self, status=206, headers=headers, body=body, whole=self.body)
+
+
+_RANGE = re.compile(r"bytes=(?=.*\d)(\d*)-(\d*)")
 
 
 class _UncheckedResponse(web.StreamResponse):

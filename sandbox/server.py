@@ -1,4 +1,4 @@
-"""The platform on the loopback interface: five services, each on its own port.
+"""The platform on the loopback interface: six services, each on its own port.
 
 On the platform, the services are different hosts. Here they are different ports of 127.0.0.1, which
 HTTP clients also treat as different hosts: ``requests`` strips Authorization at a redirect.
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,9 @@ from sandbox.items import LEGACY_PATH, NEW_PATH, legacy_item, new_item
 from sandbox.limits import Limits, Sessions
 from sandbox.log import Exchange, Log
 from sandbox.response import Framing, Response, Transform, reset, send
+from sandbox.s3 import ObjectStore
 from sandbox.services import ROLES, Page, Services, token, too_many_sessions
+from sandbox.sigv4 import Key
 from sandbox.store import ServedProduct, Store
 from sandbox.streams import throttle
 from sandbox.tokens import REALM, TOKEN_PATH, Account, Issuer
@@ -45,6 +48,7 @@ class Sandbox:
             ``faults.add("status=503 times=2")``.
         log: The requests and the responses to them.
         origins: Origins of the services by role, such as ``http://127.0.0.1:40123``.
+        s3: The object store: its keys and objects, and whether it forwards to another one.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Sandbox:
         refresh_life: float = 3600,
         ranges: bool = False,
         accounts: Iterable[Account] = (Account(),),
+        keys: Iterable[Key] = (Key(),),
         port: int = 0,
         seed: int = 0,
     ) -> None:
@@ -68,7 +73,8 @@ class Sandbox:
             refresh_life: Seconds for which refresh tokens are valid.
             ranges: Whether the download service honours Range, which CDSE's mostly does not.
             accounts: Users who can log in.
-            port: First of five consecutive ports; 0 for any free ports.
+            keys: Keys that S3 requests may be signed with.
+            port: First of six consecutive ports; 0 for any free ports.
             seed: Seed of the faults' chances.
         """
         self.limits = limits
@@ -78,7 +84,8 @@ class Sandbox:
         self._port = port
         self._store = Store()
         self._issuer = Issuer("", accounts, token_life, refresh_life)
-        self._services = Services(self._store, self._issuer, self.origins)
+        self.s3 = ObjectStore(self._store, keys)
+        self._services = Services(self._store, self._issuer, self.s3, self.origins)
         self._services.ranges = ranges
         self._sessions = Sessions()
         self._sites: dict[str, web.TCPSite] = {}
@@ -190,6 +197,16 @@ class Sandbox:
         """
         trusted = ",".join(self.origins[role] for role in ("catalogue", "stac", "download"))
         return {"CDSE_TRUSTED_HOSTS": trusted, "CDSE_IDENTITY_URL": self.token_url}
+
+    def s3_environment(self, key: Key | None = None) -> dict[str, str]:
+        """Return the environment variables that direct the stage-in tool to the object store.
+
+        Args:
+            key: The keys; by default, the first ones of this sandbox. With a session token, the
+                variables have the names of AWS, otherwise those of the platform's users.
+        """
+        key = key or next(iter(self.s3.keys.values()))
+        return {"AWS_ENDPOINT_URL_S3": self.origins["s3"]} | key.environment
 
     # -- tokens
 
@@ -323,7 +340,7 @@ class Sandbox:
             port=peer[1] if peer else 0,
             user=claims.get("preferred_username") if claims else None,
         )
-        limits = self.limits
+        limits = self.limits.without_lag() if role == "s3" else self.limits
         counted: list[str] = []
         complete = False
         task = asyncio.current_task()
@@ -355,19 +372,36 @@ class Sandbox:
         path = unquote(request.raw_path)
         fault = self.faults.replacing(role, path)
         if fault is not None:
-            response = fault.response(self.origins | {"path": request.raw_path})
+            response = fault.response(role, self.origins | {"path": request.raw_path})
             faults = [fault]
         else:
             response = await self._services.respond(role, request, body)
             faults = []
             if response.user is not None:
-                if self._sessions.enter(response.user, limits, request.transport):
-                    counted.append(response.user)
-                else:
-                    response = too_many_sessions(limits.retry_after)
+                response = self._limit(role, request, response, response.user, limits, counted)
         if response.status < 400:
             faults += self.faults.altering(role, path)
         return response, faults
+
+    def _limit(
+        self,
+        role: str,
+        request: web.BaseRequest,
+        response: Response,
+        user: str,
+        limits: Limits,
+        counted: list[str],
+    ) -> Response:
+        """Return the response, or a 429 if a limit is reached."""
+        announced: dict[str, str] = {}
+        is_allowed = True
+        if role == "s3":
+            is_allowed, announced = self._sessions.count_request(user, limits)
+        if is_allowed and self._sessions.enter(user, limits, request.transport):
+            counted.append(user)
+        else:
+            response = too_many_sessions(role, limits.retry_after)
+        return replace(response, headers={**response.headers, **announced})
 
     async def _send(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import web
 
 from sandbox import odata
-from sandbox.body import Body, Slice, part, size
+from sandbox.body import Body, Slice
 from sandbox.items import LEGACY_PATH, NEW_PATH, legacy_item, new_item
 from sandbox.nodes import (
     MalformedIdentifierError,
@@ -25,10 +24,11 @@ from sandbox.nodes import (
     listing,
 )
 from sandbox.response import Response
+from sandbox.s3 import ObjectStore, error
 from sandbox.store import Store
 from sandbox.tokens import DISCOVERY_PATH, TOKEN_PATH, Issuer, TokenError
 
-ROLES = ("catalogue", "stac", "download", "identity", "stranger")
+ROLES = ("catalogue", "stac", "download", "identity", "stranger", "s3")
 
 Page = bytes | str | Path | dict[str, Any] | list[Any]
 
@@ -42,11 +42,15 @@ class Services:
         origins: Origins of the services by role.
         pages: Content to serve at a path, on every service, in place of the usual response.
         ranges: Whether the download service honours Range.
+        s3: The object store.
     """
 
-    def __init__(self, store: Store, issuer: Issuer, origins: Mapping[str, str]) -> None:
+    def __init__(
+        self, store: Store, issuer: Issuer, s3: ObjectStore, origins: Mapping[str, str]
+    ) -> None:
         self.store = store
         self.issuer = issuer
+        self.s3 = s3
         self.origins = origins
         self.pages: dict[str, Page] = {}
         self.ranges = False
@@ -60,6 +64,8 @@ class Services:
             return self._identity(path, request, body)
         if role == "stranger":
             return Response(200, {"Content-Type": "text/html; charset=utf-8"}, (_STRANGER_PAGE,))
+        if role == "s3":
+            return await self.s3.respond(request, body)
         if request.method not in ("GET", "HEAD"):
             return Response.json({"detail": "Method Not Allowed"}, 405, Allow="GET, HEAD")
         if role == "stac":
@@ -142,19 +148,11 @@ class Services:
         }
         if not self.ranges:
             return Response(200, headers, body, user)
-        total = size(body)
         headers |= {"ETag": f'"{tag}"', "Accept-Ranges": "bytes"}
-        match = _RANGE.fullmatch(request.headers.get("Range", ""))
-        condition = request.headers.get("If-Range")
-        if match is None or (condition is not None and condition != headers["ETag"]):
-            return Response(200, headers, body, user)
-        first, last = match[1], match[2]
-        start = int(first) if first else max(0, total - int(last))
-        end = min(total, int(last) + 1) if first and last else total
-        if start >= end:
-            return Response(416, {"Content-Range": f"bytes */{total}"})
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
-        return Response(206, headers, part(body, start, end - start), user)
+        response = Response(200, headers, body, user)
+        if request.headers.get("If-Range", headers["ETag"]) != headers["ETag"]:
+            return response
+        return response.select(request.headers.get("Range"))
 
     def _identity(self, path: str, request: web.BaseRequest, body: bytes) -> Response:
         if path == DISCOVERY_PATH:
@@ -189,9 +187,11 @@ def page(path: str, content: Page) -> Response:
     return Response(200, {"Content-Type": kind}, body)
 
 
-def too_many_sessions(retry_after: int | None) -> Response:
+def too_many_sessions(role: str, retry_after: int | None) -> Response:
     """Return the response to a user who has too many downloads open."""
     headers = {} if retry_after is None else {"Retry_After": str(retry_after)}
+    if role == "s3":  # What the platform answers there is not known.
+        return error(429, **headers)
     body = {
         "trace-id": uuid.uuid4().hex,
         "code": "DAT-ZIP-100",
@@ -200,7 +200,6 @@ def too_many_sessions(retry_after: int | None) -> Response:
     return Response.json(body, 429, **headers)
 
 
-_RANGE = re.compile(r"bytes=(?=.*\d)(\d*)-(\d*)")
 _STRANGER_PAGE = (
     b"<!DOCTYPE html>\n<title>Hello</title>\n<p>Do not send secrets to this host.</p>\n"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -31,6 +32,17 @@ class ServedProduct:
     def id(self) -> str:
         """The name without ``.SAFE``, which is the item's id in the new STAC API."""
         return self.name.removesuffix(".SAFE")
+
+    @property
+    def s3_key(self) -> str:
+        """Its folder in the bucket eodata, without a slash at the end.
+
+        Products of baseline 05.00 have a collection of their own.
+        """
+        collection = "L1C_N0500" if "_N0500_" in self.name else "L1C"
+        start = re.search(r"_(\d{4})(\d\d)(\d\d)T\d{6}_", self.name)
+        day = "/".join(start.groups()) if start else "0000/00/00"
+        return f"Sentinel-2/MSI/{collection}/{day}/{self.name}"
 
     def archive(self) -> Archive:
         """Return the product's zip. It is laid out again only if a file has changed."""

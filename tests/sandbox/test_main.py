@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner
+from requests_aws4auth import AWS4Auth
 
 from sandbox.__main__ import main
 from tests.sandbox.client import BAND
@@ -19,7 +20,16 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
     ready.write_text("from an earlier run")
     command = [sys.executable, "-W", "error", "-m", "sandbox", "--safe", str(safe)]
     with subprocess.Popen(
-        [*command, "--ready", str(ready), "--fault", "status=503 path=*.SAFE", "--seed", "3"],
+        [
+            *command,
+            "--ready",
+            str(ready),
+            "--fault",
+            "status=503 path=*.SAFE",
+            "--seed",
+            "3",
+            "--s3",
+        ],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -35,6 +45,11 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
         headers = {"Authorization": f"Bearer {variables['CDSE_ACCESS_TOKEN']}"}
         href = item["assets"]["B04"]["alternate"]["https"]["href"]
         content = requests.get(href, headers=headers, timeout=10).content
+        keys = AWS4Auth(
+            variables["CDSE_S3_ACCESS_KEY"], variables["CDSE_S3_SECRET_KEY"], "default", "s3"
+        )
+        url = item["assets"]["B04"]["href"].replace("s3:/", variables["AWS_ENDPOINT_URL_S3"])
+        stored = requests.get(url, auth=keys, timeout=10).content
         process.send_signal(stop)
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -42,7 +57,7 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
     assert variables["SANDBOX_ITEM"] in out
     assert Path(variables["SANDBOX_SAFE"]) == safe
     assert any(href.startswith(x) for x in variables["CDSE_TRUSTED_HOSTS"].split(","))
-    assert content == (safe / BAND).read_bytes()
+    assert content == stored == (safe / BAND).read_bytes()
     assert legacy.status_code == 503
 
 

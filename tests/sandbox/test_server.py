@@ -14,7 +14,7 @@ def test_environment(sandbox: Sandbox) -> None:
         "CDSE_TRUSTED_HOSTS": f"{sandbox.catalogue},{sandbox.stac},{sandbox.download}",
         "CDSE_IDENTITY_URL": sandbox.token_url,
     }
-    assert len(set(sandbox.origins.values())) == 5
+    assert len(set(sandbox.origins.values())) == 6
     assert all(origin.startswith("http://127.0.0.1:") for origin in sandbox.origins.values())
 
 
