@@ -134,7 +134,7 @@ class Sessions:
         """Count an S3 request, and tell whether it is allowed and which headers announce this."""
         if limits.s3_requests is None:
             return True, {}
-        now = time.monotonic()
+        now = self._clock()
         use = self._uses[user]
         if now >= use.window_start + limits.s3_window:
             use.window_start, use.requests = now, 0
