@@ -18,7 +18,7 @@ class Service:
         self.sandbox = Sandbox(safes, **options).start()
 
     def prepare(self, limits: Limits) -> tuple[dict[str, str], dict[str, str]]:
-        """Forget all traffic, change the limits, and return URLs and variables for a contestant."""
+        """Forget all traffic and change the limits; return URLs and variables for contestants."""
         product = self.sandbox.products[0]
         product.archive()
         self.sandbox.limits = limits
@@ -26,8 +26,17 @@ class Service:
         self.sandbox.log.clear()
         archive = f"{self.sandbox.catalogue}/odata/v1/Products({product.uuid})/$value"
         return (
-            {"item": self.sandbox.item_url(product.name), "zip": archive},
-            {"CDSE_ACCESS_TOKEN": self.sandbox.mint(86_400), **self.sandbox.environment},
+            {
+                "item": self.sandbox.item_url(product.name),
+                "name": product.name,
+                "zip": archive,
+                "s3": f"s3://eodata/{product.s3_key}",
+            },
+            {
+                "CDSE_ACCESS_TOKEN": self.sandbox.mint(86_400),
+                **self.sandbox.environment,
+                **self.sandbox.s3_environment(),
+            },
         )
 
     def get_traffic(self) -> dict[str, int]:
@@ -36,7 +45,7 @@ class Service:
         exchanges = log.settle()
         return {
             "sent": sum(exchange.sent for exchange in exchanges),
-            "most_open": log.most_open("download", "*/$value"),
+            "most_open": max(log.most_open("download", "*/$value"), log.most_open("s3")),
             "refused": sum(exchange.status == 429 for exchange in exchanges),
         }
 

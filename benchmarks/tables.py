@@ -44,10 +44,10 @@ _COLUMNS = (
     "peak memory (MB)", "peak disk (× wanted)", "sent (× wanted)", "most open", "refused (429)",
 )  # fmt: skip
 _MAXIMA: tuple[tuple[str, str, float, Callable[[Row], float]], ...] = (
-    ("peak memory (MB)", "nodes zip bands", 150, lambda row: row.memory / MEGABYTE),
-    ("peak disk: × the product", "nodes", 1.02, lambda row: row.disk / row.wanted),
+    ("peak memory (MB)", "s3 nodes zip bands", 150, lambda row: row.memory / MEGABYTE),
+    ("peak disk: × the product, S3", "s3", 1.02, lambda row: row.disk / row.wanted),
     ("three bands, sent: × wanted", "bands", 1.02, lambda row: row.sent / row.wanted),
-    ("downloads at the same time", "nodes zip bands", 4, lambda row: row.most_open),
+    ("downloads at the same time", "s3 nodes zip bands", 4, lambda row: row.most_open),
 )
 
 
@@ -90,14 +90,24 @@ def get_speedup(rows: Rows, row: Row) -> float | None:
 def _list_targets(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
     for row in rows.values():
         world, speedup = WORLDS[row.world], get_speedup(rows, row)
+        title = f"{world.title.split()[0]} {row.size} MB"
+        if row.contestant == "s3" and row.size >= 500:
+            if world.s3_ratio:
+                yield _judge(
+                    f"{title}, S3: × all connections busy",
+                    "≤",
+                    world.s3_ratio,
+                    row.wall / world.get_floor(row.wanted),
+                )
+            if s5cmd := rows.get((row.world, row.size, "s5cmd")):
+                yield _judge(f"{title}, S3: × s5cmd", "≤", 1, row.wall / s5cmd.wall)
         if row.contestant == "nodes" and row.size >= 500:
-            title = f"{world.title.split()[0]} {row.size} MB"
             if world.ratio:
                 yield _judge(f"{title}: × best possible", "≤", world.ratio, row.wall / row.bound)
             if world.speedup and speedup:
                 yield _judge(f"{title}: × faster than the script", "≥", world.speedup, speedup)
     for what, contestants, limit, get_value in _MAXIMA:
-        values = [get_value(row) for row in rows.values() if row.contestant in contestants]
+        values = [get_value(row) for row in rows.values() if row.contestant in contestants.split()]
         yield _judge(what, "≤", limit, max(values, default=0))
 
 
@@ -110,7 +120,8 @@ def _make_sections(rows: Rows) -> Iterator[str]:
     for title, group in groupby(rows.values(), _get_title):
         found = list(group)
         bound = f" Best possible: {found[0].bound:.2f} s." if found[0].bound else ""
-        yield f"### {title}\n\nRounds: {found[0].rounds}.{bound}"
+        rounds = " or ".join(map(str, sorted({row.rounds for row in found})))
+        yield f"### {title}\n\nRounds: {rounds}.{bound}"
         titles = json.dumps([CONTESTANTS[row.contestant].title for row in found])
         walls = [round(row.wall, 1) for row in found]
         yield _CHART.format(titles=titles, walls=walls, longest=max(walls))

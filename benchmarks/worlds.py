@@ -24,6 +24,7 @@ class World(NamedTuple):
     limits: Limits
     speedup: float | None = None
     ratio: float | None = None
+    s3_ratio: float | None = None
 
     def get_bound(self, sizes: Iterable[int]) -> float | None:
         """Return the least seconds for files that come whole, or all in one zip.
@@ -34,6 +35,13 @@ class World(NamedTuple):
         if self.limits.rate is None or self.limits.connections is None:
             return None
         return min(download(self.limits, sizes), download(self.limits, [sum(sizes)]))
+
+    def get_floor(self, size: int) -> float | None:
+        """Return the seconds in which all connections together send so many bytes, if limited."""
+        limits = self.limits
+        if limits.rate is None or limits.connections is None:
+            return None
+        return size / limits.rate / limits.connections
 
 
 def download(limits: Limits, sizes: Iterable[int], start: float = 0.0) -> float:
@@ -70,7 +78,7 @@ class Contestant(NamedTuple):
     bands_only: bool = False
 
     def get_command(self, urls: dict[str, str]) -> list[str]:
-        """Return the command for a product with these URLs of its `item` and its `zip`."""
+        """Return the command for a product with these URLs of its `item`, `zip` and `s3`."""
         values = {"python": sys.executable, "here": _FOLDER, "bands": ",".join(BANDS), **urls}
         return [word.format(**values) for word in self.command]
 
@@ -88,7 +96,7 @@ class Group(NamedTuple):
     world: str
     size: int
     rounds: int
-    contestants: list[str] = list(CONTESTANTS)  # noqa: RUF012 (nobody changes it)
+    contestants: list[str]
 
 
 PLAN, QUICK = ([Group(**group) for group in _TABLES[name]] for name in ("plan", "quick"))

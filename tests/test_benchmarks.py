@@ -27,7 +27,7 @@ needs_time = pytest.mark.skipif(
 @pytest.mark.slow
 def test_all_contestants_get_the_product(tmp_path: Path) -> None:
     lines: list[str] = []
-    runs = measure([Group("limits", 3, 1)], lines.append)
+    runs = measure([Group("limits", 3, 1, list(CONTESTANTS))], lines.append)
     results = tmp_path / "results.json"
     results.write_text(json.dumps({"date": "today", "machine": "this one", "runs": runs}))
     rows = read_rows(results)
