@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, and write the figures into docs/benchmarks.md."""
+"""`python -m benchmarks`: measure, and write the figures into docs/benchmarks.md and README.md."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ from benchmarks.worlds import PLAN, QUICK, WORLDS
 def main(quick: bool, worlds: tuple[str, ...], trial: bool) -> None:
     """Measure what staging costs, compared with what users do today.
 
-    Writes benchmarks/results.json and updates docs/benchmarks.md; with any option, writes only
+    Writes benchmarks/results.json and updates docs/benchmarks.md and README.md; with any option, writes only
     build/benchmarks.json. Exits with 1 and writes nothing if a contestant fails.
     """
     plan = [group for group in (QUICK if quick else PLAN) if group.world in (worlds or WORLDS)]
@@ -36,6 +36,7 @@ def main(quick: bool, worlds: tuple[str, ...], trial: bool) -> None:
     write_json(results, {**describe_run(), "runs": runs})
     if not partly:
         update_page("docs/benchmarks.md")
+        update_page("README.md")
     for part in ("targets", "worlds"):
         click.echo(show(part, results))
 

@@ -38,6 +38,15 @@ y-axis "wall time (s)" 0 --> {longest}
 bar {walls}
 ```"""
 RESULTS = ROOT / "benchmarks/results.json"
+_SUMMARY = (
+    "",
+    "at the limits",
+    "three bands",
+    "slots free after 1 s",
+    "no limits",
+    "disk",
+    "memory",
+)
 _TARGETS = ("", "target", "measured", "")
 _COLUMNS = (
     "", "wall (s)", "from–to", "× best possible", "× faster than the script", "CPU (s)",
@@ -71,10 +80,11 @@ def read_rows(path: Path = RESULTS) -> Rows:
 
 
 def show(part: str, path: Path = RESULTS) -> str:
-    """Return a generated part of docs/benchmarks.md: `date`, `targets` or `worlds`."""
+    """Return a generated part of a page: `summary`, `date`, `targets` or `worlds`."""
     results, rows = json.loads(path.read_text()), read_rows(path)
     parts = {
         "date": textwrap.fill(f"Measured on {results['date']}: {results['machine']}.", 100),
+        "summary": make_table(_SUMMARY, _summarize(rows)),
         "targets": make_table(_TARGETS, _list_targets(rows)),
         "worlds": "\n\n".join(_make_sections(rows)),
     }
@@ -85,6 +95,18 @@ def get_speedup(rows: Rows, row: Row) -> float | None:
     """Return how many times faster a row is than the tutorial's script, if that was measured."""
     script = rows.get((row.world, row.size, "tutorial"))
     return script.wall / row.wall if script else None
+
+
+def _summarize(rows: Rows) -> Iterator[list[str]]:
+    """Yield the lines of the README's table: a product of 600 MB in three worlds."""
+    for key, contestant in CONTESTANTS.items():
+        if contestant.bands_only or (limits := rows.get(("limits", 600, key))) is None:
+            continue
+        bands = rows.get(("limits", 600, "bands")) if key == "nodes" else None
+        cells = [limits, bands, *(rows.get((world, 600, key)) for world in ("lag", "free"))]
+        walls = [f"{row.wall:.1f} s" if row else "–" for row in cells]
+        disk, memory = limits.disk / limits.wanted, limits.memory / MEGABYTE
+        yield [contestant.title, *walls, f"{disk:.1f} ×", f"{memory:.0f} MB"]
 
 
 def _list_targets(rows: Rows) -> Iterator[tuple[str, str, str, str]]:
