@@ -23,8 +23,8 @@ from benchmarks.worlds import PLAN, QUICK, WORLDS
 def main(quick: bool, worlds: tuple[str, ...], trial: bool) -> None:
     """Measure what staging costs, compared with what users do today.
 
-    Writes benchmarks/results.json and updates docs/benchmarks.md and README.md; with any option, writes only
-    build/benchmarks.json. Exits with 1 and writes nothing if a contestant fails.
+    Writes benchmarks/results.json and updates docs/benchmarks.md and README.md; with any option,
+    writes only build/benchmarks.json. Exits with 1 and writes nothing if a contestant fails.
     """
     plan = [group for group in (QUICK if quick else PLAN) if group.world in (worlds or WORLDS)]
     partly = quick or worlds or trial
