@@ -30,12 +30,6 @@ def test_failures_say_what_helps(
         raise OSError(number, why, file)
 
 
-def test_too_many_open_files() -> None:
-    complaint = r"can't open out: .*Raise the limit of open files \(ulimit -n\)"
-    with pytest.raises(OutputError, match=complaint), writing(Path("out")):
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-
 def test_other_failures_are_not_translated(tmp_path: Path) -> None:
     with pytest.raises(ProductError), writing(tmp_path):
         raise ProductError("an example")

@@ -629,41 +629,6 @@ def test_a_limit_of_the_file_size(
     assert_resumes(stage_in, stage_in.folder, new, "--transport", transport)
 
 
-@pytest.mark.slow
-def test_few_open_files(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """With very few, a run succeeds or says why not, and the next run succeeds."""
-    codes = set()
-    for number in (6, 8, 10, 12, 16, 32):
-        limited = replace(stage_in, through=("prlimit", f"--nofile={number}"))
-        run = limited(platform.item_url(new.name), "--patience", "1")
-        codes.add(run.code)
-        assert run.code in (0, 2, 73, 75), run.log
-        assert run.code == 0 or "Too many open files" in run.reason
-        assert run.code not in (2, 73) or "ulimit -n" in run.reason
-        assert "Traceback" not in run.log
-        assert (stage_in.folder / "catalog").exists() == (run.code == 0)
-    assert codes > {0}
-    assert stage_in(platform.item_url(new.name)).code == 0
-    assert list_names(stage_in.folder) == {"catalog"}
-
-
-def test_few_threads(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """One is enough; without any, the message says so."""
-    user = switch_user()
-    stage_in.folder.chmod(0o777)
-    none = replace(stage_in, through=("prlimit", "--nproc=1", *user))
-    run = none(platform.item_url(new.name))
-    assert run.code == 75, run.log
-    assert "The system allows 0 of 1 threads" in run.reason
-    assert "ulimit -u" in run.reason
-    assert "Traceback" not in run.log
-    if user:  # otherwise, the other processes of the same user count
-        few = replace(stage_in, through=("prlimit", "--nproc=6", *user))
-        run = few(platform.item_url(new.name))
-        assert run.code == 0, run.log
-        assert "Fewer parallel downloads: the system allows" in run.log
-
-
 def test_failures_that_no_other_code_translates(tmp_path: Path) -> None:
     why = f"can't write there: {os.strerror(errno.ESTALE)}. Choose another --output-dir"
     with pytest.raises(OutputError, match=why), Output(tmp_path / "out"):

@@ -12,6 +12,7 @@ from stage_in.errors import StageInError, UsageError
 from stage_in.log import set_up_log, setting_up_log
 from stage_in.process import run_as_process
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
+from stage_in.shortage import check_limits, shortages_named
 from stage_in.transfer.quota import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
@@ -118,26 +119,33 @@ def main(
     """Stage a Sentinel-2 Level-1C product"""  # noqa: D415 (the usage is fixed word for word)
     with setting_up_log:
         logger = set_up_log("DEBUG" if verbose else "WARNING" if quiet else "INFO")
+    settings = Settings(assets, transport, connections, patience, verify=not no_verify)
     try:
-        from stage_in.libraries import isolate
-        from stage_in.progress import Progress
-        from stage_in.staging import Staging
-        from stage_in.transfer.credentials import Credentials
-        from stage_in.transfer.environment import check_certificates
-        from stage_in.transfer.trust import Trust
-
-        trust = Trust.from_environment(os.environ)
-        check_certificates(os.environ)
-        isolate(os.environ)
-        credentials = Credentials.from_environment(os.environ, trust)
-        _check_glob(os.environ.get(_GLOB_VARIABLE))
-        settings = Settings(assets, transport, connections, patience, verify=not no_verify)
-        with Progress(bar=sys.stderr.isatty() and not quiet) as progress:
-            staging = Staging(trust, credentials, settings, progress)
-            staging.stage_catalog(input_item, output_dir)
+        check_limits()
+        with shortages_named():
+            _stage(
+                input_item, output_dir, settings, show_progress=sys.stderr.isatty() and not quiet
+            )
     except StageInError as error:
         logger.error("{}", _format_failure(error))
         sys.exit(error.exit_code)
+
+
+def _stage(input_item: str, output_dir: Path, settings: Settings, *, show_progress: bool) -> None:
+    from stage_in.libraries import isolate
+    from stage_in.progress import Progress
+    from stage_in.staging import Staging
+    from stage_in.transfer.credentials import Credentials
+    from stage_in.transfer.environment import check_certificates
+    from stage_in.transfer.trust import Trust
+
+    trust = Trust.from_environment(os.environ)
+    check_certificates(os.environ)
+    isolate(os.environ)
+    credentials = Credentials.from_environment(os.environ, trust)
+    _check_glob(os.environ.get(_GLOB_VARIABLE))
+    with Progress(bar=show_progress) as progress:
+        Staging(trust, credentials, settings, progress).stage_catalog(input_item, output_dir)
 
 
 def _format_failure(error: StageInError) -> str:

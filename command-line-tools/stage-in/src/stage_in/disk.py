@@ -11,10 +11,7 @@ from loguru import logger
 
 from stage_in.errors import OutputError
 
-_REMEDIES = {
-    errno.EFBIG: "Raise the limit of the file size (ulimit -f)",
-    errno.EMFILE: "Raise the limit of open files (ulimit -n)",
-}
+_REMEDIES = {errno.EFBIG: "Raise the limit of the file size (ulimit -f)"}
 
 
 @contextmanager
@@ -48,9 +45,8 @@ def describe_failure(error: OSError, path: Path) -> str:
             remedy += (
                 f" ({free.f_bavail * free.f_frsize} bytes and {free.f_favail} inodes are free)"
             )
-    verb = "open" if error.errno == errno.EMFILE else "write"
     return (
-        f"can't {verb} {error.filename or path}: {error.strerror or error}. "
+        f"can't write {error.filename or path}: {error.strerror or error}. "
         f"{f'{remedy}, or choose' if remedy else 'Choose'} another --output-dir"
     )
 

@@ -5,7 +5,6 @@ low limit of memory. Such a failure must not be blamed on the product.
 """
 
 import base64
-import errno
 import os
 import threading
 from collections.abc import MutableMapping
@@ -38,7 +37,11 @@ def isolate(environment: MutableMapping[str, str]) -> None:
 
     The wheels of rasterio bring their own data. Other builds, such as conda's, may find theirs by
     these variables, which then stay.
+
+    OpenBLAS gets one thread, because nothing here uses it. Otherwise it allocates memory for each
+    core, and ends the process if it can't.
     """
+    environment["OPENBLAS_NUM_THREADS"] = "1"
     spec = find_spec("rasterio")
     folders = (spec.submodule_search_locations if spec is not None else None) or []
     if any((Path(folder) / "proj_data").is_dir() for folder in folders):
@@ -73,8 +76,7 @@ class Libraries:
             # Its imports are circular: two threads that import it at once may find half of it.
             import_module("pystac")
             self._thread.start()
-        except RuntimeError:  # the system allows no more threads, without which OpenBLAS aborts
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        except RuntimeError:  # the system allows no more threads
             self._load()
         except Exception as error:
             self._failure = error
@@ -94,14 +96,12 @@ class Libraries:
             ) from self._failure
 
     def _find_remedy(self, failure: Exception) -> str:
-        if isinstance(failure, OSError) and failure.errno == errno.EMFILE:
-            return "Raise the limit of open files (ulimit -n)"
         settings = self._settings
-        if isinstance(failure, ImportError | MemoryError):
+        if isinstance(failure, ImportError):
             settings = [name for name in _LOADER if name in os.environ]
         if settings:
             return f"Unset {', '.join(settings)}, which may belong to another program"
-        return "Raise the limit of memory (ulimit -v), or install the tool again"
+        return "Install the tool again"
 
     def _load(self) -> None:
         try:

@@ -177,6 +177,6 @@ def _get_start(pid: Any) -> str | None:
     """
     try:
         status = Path(f"/proc/{int(pid)}/stat").read_text(encoding="utf-8", errors="replace")
-    except (OSError, TypeError, ValueError):
+    except (FileNotFoundError, ProcessLookupError, TypeError, ValueError):
         return None
     return status.rpartition(")")[2].split()[19]

@@ -85,11 +85,7 @@ class Staging:
         check_path(output_dir)
         libraries = Libraries()
         if isinstance(item, str):
-            try:
-                item = self._read_item(item)
-            except MemoryError:
-                libraries.check()  # they load meanwhile, and say what to do
-                raise
+            item = self._read_item(item)
         product = Product.from_item(item, self._trust.origins)
         with Output(output_dir) as output:
             libraries.check()

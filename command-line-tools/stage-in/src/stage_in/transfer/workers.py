@@ -9,8 +9,6 @@ from typing import TypeVar
 
 from loguru import logger
 
-from stage_in.errors import TemporaryError
-
 T = TypeVar("T")
 
 WATCH_INTERVAL = 0.5  # seconds between two checks for requests that hang
@@ -55,7 +53,7 @@ class Workers:
             watch: called regularly while all tasks wait; it raises if they wait in vain.
 
         Raises:
-            TemporaryError: the system does not allow a single thread.
+            RuntimeError: the system does not allow a single thread.
             BaseException: the first exception of a task, or one that interrupts the wait.
         """
         self._start()
@@ -135,11 +133,14 @@ class Workers:
         for number in range(self._number):
             try:
                 threading.Thread(target=self._work, name=f"worker-{number}", daemon=True).start()
-            except RuntimeError as error:
-                found = f"the system allows {number} of {self._number} threads"
+            except RuntimeError:
                 if number == 0:
-                    raise TemporaryError(f"{found}. Raise the limit (ulimit -u)") from error
-                logger.warning("Fewer parallel downloads: {}", found)
+                    raise
+                logger.warning(
+                    "Fewer parallel downloads: the system allows {} of {} threads",
+                    number,
+                    self._number,
+                )
                 return
 
     def _work(self) -> None:
