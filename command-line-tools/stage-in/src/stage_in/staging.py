@@ -88,15 +88,16 @@ class Staging:
             item = self._read_item(item)
         product = Product.from_item(item, self._trust.origins)
         with Output(output_dir) as output:
-            libraries.check()
             path = output.path / CATALOG
             published = find_published(product.name, output.path, self._settings.bands)
             if published is not None:
+                libraries.check()
                 self._repair(published, output, item)
                 logger.success("{} is complete already: {}", product.id, path)
                 return path
             logger.info("Staging {} from {}", product.id, product.origin)
-            folder = self._download(product, output, output.catalog / product.id, read_item)
+            parent = output.catalog / product.id
+            folder = self._download(product, output, parent, libraries.check, read_item)
             write_files(output.catalog, make_catalog(folder, item))
             output.publish(output.catalog)
         logger.success("Staged {}: {}", product.id, path)
@@ -148,6 +149,7 @@ class Staging:
         product: Product,
         output: Output,
         parent: Path,
+        check_libraries: Callable[[], object] = lambda: None,
         check_metadata: Callable[[SafeFolder], object] = lambda folder: None,
     ) -> SafeFolder:
         """Download the files of a product from the first source that can deliver it.
@@ -172,8 +174,16 @@ class Staging:
                         "The zip holds the whole product; files that are not selected stay packed"
                     )
                 try:
+                    if source is zip_source:  # it downloads the whole product for the manifest
+                        check_libraries()
                     return Download(
-                        source, product.name, safe, self._settings, self._arrivals, check_metadata
+                        source,
+                        product.name,
+                        safe,
+                        self._settings,
+                        self._arrivals,
+                        check_libraries,
+                        check_metadata,
                     ).run()
                 except (SourceError, NotFoundError, RefusedError) as error:
                     if source is zip_source:

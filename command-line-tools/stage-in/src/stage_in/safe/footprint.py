@@ -1,5 +1,7 @@
 """The footprint of a product, in MTD_MSIL1C.xml, checked before a library computes with it."""
 
+from itertools import pairwise
+
 from stage_in.errors import ProductError
 from stage_in.safe.xml import parse_number
 
@@ -7,6 +9,7 @@ from stage_in.safe.xml import parse_number
 # the antimeridian library 100 s, and one of 1000 corners far longer.
 _MAX_CORNERS = 200
 _MIN_CORNERS = 4  # of a closed triangle
+_DIGITS = 6  # to which stactools-sentinel2 rounds: 179.9999999 becomes 180
 
 
 def check_footprint(text: str, what: str) -> None:
@@ -41,3 +44,38 @@ def check_footprint(text: str, what: str) -> None:
 def _is_ring_of_triples(numbers: list[float]) -> bool:
     """Tell whether the numbers are a closed ring as triples, and none as pairs."""
     return len(numbers) % 3 == 0 and numbers[:3] == numbers[-3:] and numbers[:2] != numbers[-2:]
+
+
+def orient(text: str) -> str:
+    """Return a valid footprint counter-clockwise, with longitudes on the right side of 180°.
+
+    Otherwise the antimeridian library, which reverses a clockwise ring only after it has looked for
+    crossings, takes a ring that touches 180° for one around the globe, or leaves it clockwise.
+
+    Args:
+        text: the content of EXT_POS_LIST.
+    """
+    numbers = [round(float(number), _DIGITS) for number in text.split()]
+    if numbers[:2] != numbers[-2:]:
+        numbers += numbers[:2]
+    latitudes, given = numbers[::2], numbers[1::2]
+    longitudes = given[:1]  # continuous, so that they may exceed 180
+    for longitude in given[1:]:
+        last = longitudes[-1]
+        longitudes.append(round(last + (longitude - last + 180) % 360 - 180, _DIGITS))
+    if longitudes[0] != longitudes[-1]:
+        return text  # it goes around a pole
+    corners = [*zip(longitudes, latitudes, strict=True)]
+    corners = corners if _get_area(corners) > 0 else corners[::-1]
+    turns = ((min(longitudes) + max(longitudes)) / 2 + 180) // 360
+    return " ".join(f"{y} {round(_wrap(x - 360 * turns), _DIGITS)}" for x, y in corners)
+
+
+def _get_area(corners: list[tuple[float, float]]) -> float:
+    """Return twice the area of a closed ring: positive if it is counter-clockwise."""
+    return sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(corners))
+
+
+def _wrap(longitude: float) -> float:
+    """Return a longitude of -540 to 540 from -180 to 180; 180 and -180 stay."""
+    return longitude - 360 if longitude > 180 else longitude + 360 if longitude < -180 else longitude

@@ -49,6 +49,7 @@ class Download:
         safe: Path,
         settings: Settings,
         arrivals: Arrivals,
+        check_libraries: Callable[[], object],
         check_metadata: Callable[[SafeFolder], object],
     ) -> None:
         """Prepare a download; nothing is requested yet.
@@ -59,6 +60,7 @@ class Download:
             safe: the SAFE folder to write.
             settings: what the user chose.
             arrivals: counts the bytes.
+            check_libraries: called once the manifest has arrived, while which they load.
             check_metadata: called once, as soon as the metadata files are there. It raises if no
                 item can be made of them, so that the large files need not arrive first.
         """
@@ -69,6 +71,7 @@ class Download:
         self._arrivals = arrivals
         self._workers = Workers(source.connections + 1)  # one more for the list of files
         self._retries = Retries(arrivals, settings.patience, self._workers.sleep)
+        self._check_libraries = check_libraries
         self._check_metadata = check_metadata
         self._missing_metadata: set[str] = set()
         self._lock = threading.Lock()
@@ -87,6 +90,7 @@ class Download:
         document, entries = retry_until_answered(
             self._read_manifest, self._arrivals, self._settings.patience
         )
+        self._check_libraries()
         wanted = self._select(entries)
         kept = keep_verified(self._safe, wanted)
         if kept:

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import SubElement, register_namespace, tostring
+from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
 
 from loguru import logger
 
 from stage_in.errors import ProductError
-from stage_in.safe.manifest import GRANULE_METADATA
+from stage_in.safe.footprint import orient
+from stage_in.safe.manifest import GRANULE_METADATA, PRODUCT_METADATA
 from stage_in.safe.name import ProductName
 from stage_in.safe.xml import parse_xml
 
@@ -56,10 +57,7 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
         ProductError: stactools-sentinel2 fails.
     """
     documents = {
-        f"{name.folder}/{path}": _replace_missing_values(content, path)
-        if path.endswith(GRANULE_METADATA)
-        else content
-        for path, content in metadata.items()
+        f"{name.folder}/{path}": _adapt(content, path) for path, content in metadata.items()
     }
     with _making, _reading_only(documents):
         import pystac
@@ -83,19 +81,36 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
     return item
 
 
-def _replace_missing_values(document: bytes, name: str) -> bytes:
-    """Return MTD_TL.xml without the values that it lacks in a way that stactools-sentinel2 rejects.
+def _adapt(document: bytes, name: str) -> bytes:
+    """Return a metadata file without what is valid and stactools-sentinel2 reads wrongly."""
+    if name.endswith(PRODUCT_METADATA):
+        adapt = _orient_footprint
+    elif name.endswith(GRANULE_METADATA):
+        adapt = _replace_missing_values
+    else:
+        return document
+    root = parse_xml(document, name)
+    adapt(root)
+    # stactools-sentinel2 finds elements by this prefix, which real documents have.
+    register_namespace("n1", root.tag.removeprefix("{").partition("}")[0])
+    return bytes(tostring(root, encoding="UTF-8"))
+
+
+def _orient_footprint(root: Element) -> None:
+    for footprint in root.iter("EXT_POS_LIST"):
+        footprint.text = orient(footprint.text or "")
+
+
+def _replace_missing_values(root: Element) -> None:
+    """Replace the values that MTD_TL.xml lacks in a way that stactools-sentinel2 rejects.
 
     The schema allows a percentage of NaN and an empty list of viewing angles. The percentage is
     left out. The angles get a value that never reaches the item, which has angles of its own.
     """
-    root = parse_xml(document, name)
-    changed = False
     for parent in root.findall("{*}Quality_Indicators_Info/Image_Content_QI"):
         for element in [*parent]:
             if (element.text or "").strip() == "NaN":
                 parent.remove(element)
-                changed = True
     for angles in root.findall("{*}Geometric_Info/Tile_Angles"):
         means = angles.find("Mean_Viewing_Incidence_Angle_List")
         if means is None or len(means) == 0:
@@ -104,12 +119,6 @@ def _replace_missing_values(document: bytes, name: str) -> bytes:
             mean = SubElement(means, "Mean_Viewing_Incidence_Angle", bandId="0")
             for angle in ("ZENITH_ANGLE", "AZIMUTH_ANGLE"):
                 SubElement(mean, angle, unit="deg").text = "0"
-            changed = True
-    if not changed:
-        return document
-    # stactools-sentinel2 finds elements by this prefix, which real documents have.
-    register_namespace("n1", root.tag.removeprefix("{").partition("}")[0])
-    return bytes(tostring(root, encoding="UTF-8"))
 
 
 @contextmanager
