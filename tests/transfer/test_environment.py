@@ -7,8 +7,8 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote
 
 import certifi
 import pytest
@@ -17,6 +17,7 @@ from sandbox.server import Sandbox
 from stage_in.errors import UsageError
 from stage_in.transfer.environment import check_certificates, check_proxy
 from tests.conftest import SameTree, StageIn
+from tests.socks_proxy import run_socks_proxy
 
 
 class Forward(BaseHTTPRequestHandler):
@@ -200,88 +201,47 @@ def test_variables_that_do_not_concern_the_host_are_ignored(
     assert bool(Forward.hosts) == ("HTTP_PROXY" in variables)
 
 
-@pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h"])
-def test_a_socks_proxy_needs_pysocks(no_proxies: pytest.MonkeyPatch, scheme: str) -> None:
-    no_proxies.setenv("ALL_PROXY", f"{scheme}://user:hidden@127.0.0.1:1")
-    no_proxies.setattr("stage_in.transfer.environment.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"ALL_PROXY names a SOCKS proxy.*PySocks") as caught:
-        check_proxy("https://stac.example/item")
-    assert "hidden" not in str(caught.value)
-    no_proxies.setattr("stage_in.transfer.environment.find_spec", lambda name: name)
-    check_proxy("https://stac.example/item")
-
-
-def test_the_command_with_a_socks_proxy(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """With PySocks, the proxy is used: here, it can't be reached."""
-    run = stage_in(
-        *(platform.item_url(new.name), "--patience", "1"), ALL_PROXY="socks5://127.0.0.1:1"
-    )
-    if find_spec("socks") is None:
-        assert run.code == 2, run.log
-        assert "PySocks" in run.reason
-        assert "ALL_PROXY" in run.reason
-    else:
-        assert run.code == 75, run.log
-    assert len(platform.log) == 0
-    assert not list(stage_in.folder.iterdir())
-
-
-def test_a_log_of_keys_that_cannot_be_written(
-    stage_in: StageIn, platform: Sandbox, new: Path
+@pytest.mark.parametrize("login", ["", "user:p%40ss@"])
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_a_socks_proxy(
+    stage_in: StageIn,
+    platform: Sandbox,
+    new: Path,
+    assert_same_tree: SameTree,
+    scheme: str,
+    login: str,
 ) -> None:
-    """OpenSSL would fail at the first connection, which is not the platform's fault."""
-    run = stage_in(platform.item_url(new.name), SSLKEYLOGFILE="/no/such/folder/keys")
-    assert run.code == 2
-    assert "SSLKEYLOGFILE" in run.reason
-    assert "/no/such/folder/keys" in run.reason
-    assert len(platform.log) == 0
-    keys = stage_in.folder.parent / "keys"
-    assert stage_in(platform.item_url(new.name), SSLKEYLOGFILE=str(keys)).code == 0
-    assert keys.exists()
-
-
-@pytest.mark.parametrize("content", [None, "no certificate\n"], ids=["missing", "junk"])
-@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_variable_that_names_no_certificates(
-    tmp_path: Path, content: str | None, name: str
-) -> None:
-    """Often the file exists on the host, but not in the tool's container."""
-    bundle = tmp_path / "bundle.pem"
-    if content is not None:
-        bundle.write_text(content)
-    with pytest.raises(UsageError, match=name) as caught:
-        check_certificates({name: str(bundle)})
-    assert str(bundle) in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "REQUESTS_CA_BUNDLE"])
-def test_the_command_checks_before_it_requests_anything(
-    stage_in: StageIn, platform: Sandbox, new: Path, name: str
-) -> None:
-    run = stage_in(platform.item_url(new.name), **{name: "http:///no/such/file"})
-    assert run.code == 2
-    assert name in run.reason
-    assert len(platform.log) == 0
-
-
-def test_the_second_variable_is_ignored_if_the_first_is_set(
-    stage_in: StageIn, platform: Sandbox, new: Path
-) -> None:
-    good = certifi.where()
-    run = stage_in(
-        platform.item_url(new.name), REQUESTS_CA_BUNDLE=good, CURL_CA_BUNDLE="/no/such/file"
-    )
+    """It is used for all requests; by socks5h, it resolves the names of the hosts."""
+    with run_socks_proxy(unquote(login.removesuffix("@")).encode()) as proxy:
+        url = f"{scheme}://{login}127.0.0.1:{proxy.server_address[1]}"
+        item = platform.item_url(new.name).replace("127.0.0.1", "localhost")
+        run = stage_in(item, ALL_PROXY=url)
     assert run.code == 0, run.log
+    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
+    assert set(proxy.hosts) == {"localhost" if scheme == "socks5h" else "127.0.0.1", "127.0.0.1"}
+    assert len(proxy.hosts) >= 3
 
 
-def test_cdse_token_checks_the_environment_too(platform: Sandbox) -> None:
-    run = subprocess.run(
-        [Path(sys.executable).with_name("cdse-token")],
-        env={**platform.environment, "REQUESTS_CA_BUNDLE": "/no/such/file"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
+@pytest.mark.parametrize("login", ["", "user:hidden@"])
+def test_a_socks_proxy_that_requires_another_login(
+    stage_in: StageIn, platform: Sandbox, new: Path, login: str
+) -> None:
+    with run_socks_proxy(b"user:another") as proxy:
+        url = f"socks5://{login}127.0.0.1:{proxy.server_address[1]}"
+        run = stage_in(platform.item_url(new.name), ALL_PROXY=url)
+    assert run.code == 2, run.log
+    assert "The proxy requires a login, or another one (SOCKS5)" in run.reason
+    assert run.log.count("\n") == 1
+    assert "hidden" not in run.log
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+def test_a_socks_proxy_that_cannot_be_reached(
+    stage_in: StageIn, platform: Sandbox, new: Path, scheme: str
+) -> None:
+    run = stage_in(
+        *(platform.item_url(new.name), "--patience", "1"), ALL_PROXY=f"{scheme}://127.0.0.1:1"
     )
-    assert run.returncode == 2
-    assert run.stderr.startswith("cdse-token: expected certificates")
-    assert run.stderr.count("\n") == 1
+    assert run.code == 75, run.log
+    assert "Connection refused" in run.reason
+    assert len(platform.log) == 0

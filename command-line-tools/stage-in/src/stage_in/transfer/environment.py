@@ -3,7 +3,6 @@
 import os
 import ssl
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import urllib3
@@ -55,11 +54,6 @@ def check_proxy(url: str) -> None:
             f"expected the URL of a proxy in {name}, such as http://proxy.example:3128 or "
             f"socks5h://proxy.example:1080, found {found}. Write special characters of its user "
             "and password as %XX"
-        )
-    if scheme.startswith("socks") and find_spec("socks") is None:
-        raise UsageError(
-            f"{name} names a SOCKS proxy, for which the Python package PySocks is needed. Install "
-            "it, or name an HTTP proxy"
         )
 
 

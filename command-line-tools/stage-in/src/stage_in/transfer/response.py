@@ -19,6 +19,10 @@ PROXY_LOGIN = (
     "the proxy requires a login (status 407). Write user and password into the URL in HTTPS_PROXY "
     "or HTTP_PROXY: http://user:password@proxy.example:3128"
 )
+_SOCKS_LOGIN = (
+    "the proxy requires a login, or another one (SOCKS5). Write user and password into its URL: "
+    "socks5h://user:password@proxy.example:1080"
+)
 
 # Called with a URL and the position, in bytes, up to which its file has arrived.
 OnBytes = Callable[[str, int], None]
@@ -126,6 +130,8 @@ def translated_errors(url: str) -> Iterator[None]:
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise TemporaryError(f"the request to {redact(url)} timed out") from error
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        if "SOCKS5 authentication" in _find_reason(error):
+            raise UsageError(_SOCKS_LOGIN) from error
         raise TemporaryError(f"{_find_reason(error)} at {redact(url)}") from error
     except ValueError as error:  # the libraries raise it for malformed numbers and characters
         raise VerificationError(
