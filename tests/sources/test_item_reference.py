@@ -32,12 +32,21 @@ URL = f"{STAC_ITEMS}/{NAME}"
     ],
 )
 def test_every_form_means_the_same_item(text: str) -> None:
-    assert parse_reference(text) == URL
+    assert parse_reference(text) == [URL]
+
+
+def test_a_name_is_looked_up_at_stand_ins_first() -> None:
+    stand_ins = ["https://one.example", "https://two.example:8443"]
+    path = URL.removeprefix("https://stac.dataspace.copernicus.eu")
+    expected = [*(f"{origin}{path}" for origin in stand_ins), URL]
+    page = f"https://browser.dataspace.copernicus.eu/?productId={NAME}.SAFE"
+    assert parse_reference(NAME, stand_ins) == parse_reference(page, stand_ins) == expected
+    assert parse_reference(URL, stand_ins) == [URL]
 
 
 def test_other_urls_stay_as_they_are() -> None:
     url = f"http://127.0.0.1:8080/v1/collections/sentinel-2-l1c/items/{NAME}?x=1"
-    assert parse_reference(url) == url
+    assert parse_reference(url) == [url]
 
 
 def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.server import Sandbox
-from stage_in.errors import NotFoundError, ProductError
-from stage_in.sources.platform_item import MAX_ITEM_SIZE, fetch_item, load_item, parse_item
+from stage_in.errors import NotFoundError, ProductError, StageInError
+from stage_in.sources.platform_item import (
+    MAX_ITEM_SIZE,
+    fetch_item,
+    find_item,
+    load_item,
+    parse_item,
+)
 from tests.clients import make_client
+from tests.conftest import StageIn
 
 ITEM: dict[str, Any] = {
     "type": "Feature",
@@ -117,3 +125,23 @@ def test_paths_of_no_file(name: str) -> None:
     with pytest.raises(ProductError, match=r"expected a STAC item at|expected at most") as caught:
         load_item(Path(name))
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("status", [200, 401, 404])
+def test_an_item_is_looked_for_where_there_may_be_none(
+    platform: Sandbox, new: Path, status: int
+) -> None:
+    platform.faults.add(Fault(on="stranger", status=status, body="<html></html>"))
+    urls = [f"{platform.stranger}/{new.stem}", platform.item_url(new.name)]
+    assert find_item(urls, make_client(platform.stac)).id == new.stem
+    with pytest.raises(StageInError):
+        find_item(urls[::-1][1:], make_client(platform.stac))
+
+
+def test_a_name_is_looked_up_at_the_stand_in(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    run = stage_in(f"{new.name}")
+    assert run.code == 0, run.log
+    assert platform.log.of("stac")
+    assert (stage_in.folder / "catalog" / new.stem / new.name).is_dir()

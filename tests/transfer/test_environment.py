@@ -245,3 +245,65 @@ def test_a_socks_proxy_that_cannot_be_reached(
     assert run.code == 75, run.log
     assert "Connection refused" in run.reason
     assert len(platform.log) == 0
+    assert not list(stage_in.folder.iterdir())
+
+
+def test_a_log_of_keys_that_cannot_be_written(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    """OpenSSL would fail at the first connection, which is not the platform's fault."""
+    run = stage_in(platform.item_url(new.name), SSLKEYLOGFILE="/no/such/folder/keys")
+    assert run.code == 2
+    assert "SSLKEYLOGFILE" in run.reason
+    assert "/no/such/folder/keys" in run.reason
+    assert len(platform.log) == 0
+    keys = stage_in.folder.parent / "keys"
+    assert stage_in(platform.item_url(new.name), SSLKEYLOGFILE=str(keys)).code == 0
+    assert keys.exists()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate\n"], ids=["missing", "junk"])
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_variable_that_names_no_certificates(
+    tmp_path: Path, content: str | None, name: str
+) -> None:
+    """Often the file exists on the host, but not in the tool's container."""
+    bundle = tmp_path / "bundle.pem"
+    if content is not None:
+        bundle.write_text(content)
+    with pytest.raises(UsageError, match=name) as caught:
+        check_certificates({name: str(bundle)})
+    assert str(bundle) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "REQUESTS_CA_BUNDLE"])
+def test_the_command_checks_before_it_requests_anything(
+    stage_in: StageIn, platform: Sandbox, new: Path, name: str
+) -> None:
+    run = stage_in(platform.item_url(new.name), **{name: "http:///no/such/file"})
+    assert run.code == 2
+    assert name in run.reason
+    assert len(platform.log) == 0
+
+
+def test_the_second_variable_is_ignored_if_the_first_is_set(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    good = certifi.where()
+    run = stage_in(
+        platform.item_url(new.name), REQUESTS_CA_BUNDLE=good, CURL_CA_BUNDLE="/no/such/file"
+    )
+    assert run.code == 0, run.log
+
+
+def test_cdse_token_checks_the_environment_too(platform: Sandbox) -> None:
+    run = subprocess.run(
+        [Path(sys.executable).with_name("cdse-token")],
+        env={**platform.environment, "REQUESTS_CA_BUNDLE": "/no/such/file"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("cdse-token: expected certificates")
+    assert run.stderr.count("\n") == 1

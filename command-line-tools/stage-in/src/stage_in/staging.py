@@ -19,7 +19,7 @@ from stage_in.settings import Settings
 from stage_in.sources.download import Download
 from stage_in.sources.item_reference import parse_reference
 from stage_in.sources.nodes import NodesSource
-from stage_in.sources.platform_item import fetch_item, load_item
+from stage_in.sources.platform_item import find_item, load_item
 from stage_in.sources.product import Product
 from stage_in.sources.source import Source
 from stage_in.sources.zip import ZipSource, get_part
@@ -138,11 +138,11 @@ class Staging:
             output.replace(name, content)
 
     def _read_item(self, text: str) -> "pystac.Item":
-        reference = parse_reference(text)
+        reference = parse_reference(text, self._trust.stand_ins)
         self._retry(self._credentials.use_one_time_code)
         if isinstance(reference, Path):
             return load_item(reference)
-        return self._retry(partial(fetch_item, reference, self._client))
+        return self._retry(partial(find_item, reference, self._client))
 
     def _download(
         self,

@@ -78,4 +78,6 @@ def _get_area(corners: list[tuple[float, float]]) -> float:
 
 def _wrap(longitude: float) -> float:
     """Return a longitude of -540 to 540 from -180 to 180; 180 and -180 stay."""
-    return longitude - 360 if longitude > 180 else longitude + 360 if longitude < -180 else longitude
+    if longitude > 180:
+        return longitude - 360
+    return longitude + 360 if longitude < -180 else longitude

@@ -1,6 +1,7 @@
 """The reference to an item that a user gives: a URL, a path, standard input or a product name."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -8,7 +9,9 @@ from stage_in.errors import ProductError, UsageError
 from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.urls import redact
 
-STAC_ITEMS = "https://stac.dataspace.copernicus.eu/v1/collections/sentinel-2-l1c/items"
+_STAC = "https://stac.dataspace.copernicus.eu"
+_ITEMS = "/v1/collections/sentinel-2-l1c/items"
+STAC_ITEMS = f"{_STAC}{_ITEMS}"
 # Hosts of web pages that show items: the URL of a page holds the name of the product.
 _PAGES = {"browser.dataspace.copernicus.eu", "browser.stac.dataspace.copernicus.eu"}
 _NAME = re.compile(r"S2[A-D]_MSIL1C_[0-9A-Z_]{49}", re.ASCII)
@@ -24,13 +27,17 @@ _ACCEPTED = (
 )
 
 
-def parse_reference(text: str) -> str | Path:
+def parse_reference(text: str, stand_ins: Iterable[str] = ()) -> list[str] | Path:
     """Parse what a user gives as --input-item.
 
     White space and quotes around it, which lists and copying add, are removed.
 
+    Args:
+        text: what the user gives.
+        stand_ins: origins where a product is looked up by its name before the platform's.
+
     Returns:
-        The URL of an item, or the path of a file.
+        The URLs at which the item may be, in the order in which to try them; or the path of a file.
 
     Raises:
         UsageError: it is none of what is accepted.
@@ -40,11 +47,11 @@ def parse_reference(text: str) -> str | Path:
     if reference == "-":
         return Path("/dev/stdin")
     if scheme in {"http", "https"}:
-        return _parse_url(reference)
+        return _parse_url(reference, stand_ins)
     if scheme == "file":
         return Path(unquote(urlsplit(reference).path))
     if name := _find_name(reference, whole="://" not in reference):
-        return f"{STAC_ITEMS}/{name}"
+        return _list_urls(name, stand_ins)
     path = Path(reference).expanduser()
     if reference and "://" not in reference and (path.suffix or path.exists()):
         first = path.parts[0]
@@ -61,16 +68,20 @@ def _strip(text: str) -> str:
     return stripped
 
 
-def _parse_url(url: str) -> str:
-    """Return the URL of an item; for the URL of a page that shows one, that of the item."""
+def _list_urls(name: str, stand_ins: Iterable[str]) -> list[str]:
+    return [f"{origin}{_ITEMS}/{name}" for origin in (*stand_ins, _STAC)]
+
+
+def _parse_url(url: str, stand_ins: Iterable[str]) -> list[str]:
+    """Return the URL of an item; for the URL of a page that shows one, those of the item."""
     _, external, shown = url.partition("/external/")
     if external:  # https://radiantearth.github.io/stac-browser and its copies
-        return f"https://{shown.removeprefix('https:/').lstrip('/')}".partition("?")[0]
+        return [f"https://{shown.removeprefix('https:/').lstrip('/')}".partition("?")[0]]
     host = (urlsplit(url).hostname or "") if url.isprintable() else ""
     if host not in _PAGES:
-        return url
+        return [url]
     if name := _find_name(unquote(url), whole=False):
-        return f"{STAC_ITEMS}/{name}"
+        return _list_urls(name, stand_ins)
     raise UsageError(
         f"expected {_ACCEPTED} as --input-item, found a page of {host} that names no product. "
         "Copy the product's name from the page"

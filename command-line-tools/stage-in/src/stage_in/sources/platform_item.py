@@ -2,10 +2,19 @@
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stage_in.errors import NotFoundError, ProductError, VerificationError
+from loguru import logger
+
+from stage_in.errors import (
+    NotFoundError,
+    ProductError,
+    StageInError,
+    TemporaryError,
+    VerificationError,
+)
 from stage_in.transfer.client import Client
 from stage_in.urls import redact
 
@@ -25,6 +34,25 @@ def fetch_item(url: str, client: Client) -> "pystac.Item":
     with client.get(url) as body:
         content = body.read(MAX_ITEM_SIZE)
     return parse_item(content, redact(url))
+
+
+def find_item(urls: Sequence[str], client: Client) -> "pystac.Item":
+    """Read a STAC item from the first of several URLs that has it.
+
+    All but the last may belong to services that are no STAC API.
+
+    Raises:
+        StageInError: the kind depends on the failure.
+    """
+    *others, last = urls
+    for url in others:
+        try:
+            return fetch_item(url, client)
+        except TemporaryError:
+            raise
+        except StageInError as error:
+            logger.debug("No item at {}: {}", redact(url), error)
+    return fetch_item(last, client)
 
 
 def load_item(path: Path) -> "pystac.Item":

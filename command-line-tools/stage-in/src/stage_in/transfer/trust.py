@@ -59,6 +59,11 @@ class Trust:
                 raise UsageError(f"CDSE_IDENTITY_URL: {error}") from None
         return cls(PLATFORM_ORIGINS | named, identity_url or IDENTITY_URL)
 
+    @property
+    def stand_ins(self) -> list[str]:
+        """The origins that the user named."""
+        return sorted(self.origins - PLATFORM_ORIGINS)
+
     def allows(self, url: str) -> bool:
         """Tell whether the access token may be sent to this URL."""
         try:
