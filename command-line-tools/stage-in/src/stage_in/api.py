@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stage_in.errors import UsageError
+from stage_in.machine import machine_faults_named
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
-from stage_in.shortage import shortages_named
 from stage_in.transfer.quota import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     import pystac
 
 
-@shortages_named()
+@machine_faults_named()
 def stage(
     item: "pystac.Item | str",
     output_dir: str | os.PathLike[str] = "catalog",
@@ -96,7 +96,7 @@ def stage(
     return pystac.Catalog.from_file(str(staging.stage_catalog(item, Path(output_dir))))
 
 
-@shortages_named()
+@machine_faults_named()
 def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
     """Download the zip of a product and unpack it, verified, in the current folder.
 

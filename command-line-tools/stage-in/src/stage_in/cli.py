@@ -10,9 +10,9 @@ import click
 
 from stage_in.errors import StageInError, UsageError
 from stage_in.log import set_up_log, setting_up_log
+from stage_in.machine import check_limits, machine_faults_named
 from stage_in.process import run_as_process
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
-from stage_in.shortage import check_limits, shortages_named
 from stage_in.transfer.quota import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def main(
     settings = Settings(assets, transport, connections, patience, verify=not no_verify)
     try:
         check_limits()
-        with shortages_named():
+        with machine_faults_named():
             _stage(
                 input_item, output_dir, settings, show_progress=sys.stderr.isatty() and not quiet
             )

@@ -16,7 +16,6 @@ from stage_in.errors import UsageError
 
 # Prefixes of the variables that GDAL, OpenJPEG and PROJ read.
 _PREFIXES = ("GDAL_", "OGR_", "CPL_", "OPJ_", "PROJ_", "JP2")
-_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 _NO_FILE = {"GDAL_CONFIG_FILE": os.devnull}  # otherwise GDAL reads ~/.gdal/gdalrc
 # One georeferenced pixel in JPEG 2000.
 _IMAGE = base64.b64decode(
@@ -33,14 +32,16 @@ _IMAGE = base64.b64decode(
 
 
 def isolate(environment: MutableMapping[str, str]) -> None:
-    """Remove other programs' settings of GDAL and PROJ from the environment of this process.
+    """Remove other programs' settings of the libraries from the environment of this process.
 
     The wheels of rasterio bring their own data. Other builds, such as conda's, may find theirs by
     these variables, which then stay.
 
-    OpenBLAS gets one thread, because nothing here uses it. Otherwise it allocates memory for each
-    core, and ends the process if it can't.
+    pystac would write the version that a variable names into each item. OpenBLAS gets one thread,
+    because nothing here uses it. Otherwise it allocates memory for each core, and ends the process
+    if it can't.
     """
+    environment.pop("PYSTAC_STAC_VERSION_OVERRIDE", None)
     environment["OPENBLAS_NUM_THREADS"] = "1"
     spec = find_spec("rasterio")
     folders = (spec.submodule_search_locations if spec is not None else None) or []
@@ -54,8 +55,15 @@ def check_path(path: Path) -> None:
     """Check that libraries can open files in a folder.
 
     Raises:
-        UsageError: its path is not UTF-8, which GDAL and JSON need.
+        UsageError: its path is not UTF-8, which GDAL and JSON need; or the working directory, which
+            pystac asks for, has been removed.
     """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            f"the working directory can't be used: {error.strerror}. Change to another one"
+        ) from error
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
@@ -90,18 +98,13 @@ class Libraries:
         if self._thread.ident is not None:
             self._thread.join()
         if self._failure is not None:
+            remedy = "Install the tool again"
+            if self._settings:
+                remedy = f"Unset {', '.join(self._settings)}, which may belong to another program"
             raise UsageError(
                 f"the libraries that read images can't be used: {type(self._failure).__name__} "
-                f"{str(self._failure)[:300]}. {self._find_remedy(self._failure)}"
+                f"{str(self._failure)[:300]}. {remedy}"
             ) from self._failure
-
-    def _find_remedy(self, failure: Exception) -> str:
-        settings = self._settings
-        if isinstance(failure, ImportError):
-            settings = [name for name in _LOADER if name in os.environ]
-        if settings:
-            return f"Unset {', '.join(settings)}, which may belong to another program"
-        return "Install the tool again"
 
     def _load(self) -> None:
         try:

@@ -26,6 +26,7 @@ def set_up_log(level: str) -> "loguru.Logger":
     Args:
         level: the least severe level that is shown.
     """
+    forget_settings()
     from loguru import logger
 
     if sys.stderr is None:  # the parent process has closed it
@@ -52,6 +53,15 @@ def set_up_log(level: str) -> "loguru.Logger":
     logger.configure(patcher=clean)
     logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
     return logger
+
+
+def forget_settings() -> None:
+    """Remove the variables that loguru reads when it is imported.
+
+    They may belong to another program, and a malformed one would end the process.
+    """
+    for name in [name for name in os.environ if name.startswith("LOGURU_")]:
+        del os.environ[name]
 
 
 def _secret_pattern(value: str) -> re.Pattern[str]:

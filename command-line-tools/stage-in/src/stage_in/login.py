@@ -6,6 +6,8 @@ import sys
 import click
 
 from stage_in.errors import StageInError
+from stage_in.log import forget_settings
+from stage_in.machine import machine_faults_named
 
 
 @click.command(context_settings={"max_content_width": 100})
@@ -24,6 +26,17 @@ def main(username: str | None, refresh: bool) -> None:
     the one-time code from CDSE_TOTP if these are set. Neither can be an argument, because other
     users of the machine can see arguments.
     """
+    try:
+        with machine_faults_named():
+            access, refresh_token = _log_in(username)
+    except StageInError as error:
+        click.echo(f"cdse-token: {error}", err=True)
+        sys.exit(error.exit_code)
+    click.echo(refresh_token if refresh else access)
+
+
+def _log_in(username: str | None) -> tuple[str, str]:
+    forget_settings()
     from loguru import logger
 
     from stage_in.transfer.credentials import log_in, read_secret
@@ -31,25 +44,20 @@ def main(username: str | None, refresh: bool) -> None:
     from stage_in.transfer.trust import Trust
 
     logger.disable("stage_in")
-    try:
-        check_certificates(os.environ)
-        trust = Trust.from_environment(os.environ)
-        username = username or click.prompt("User", err=True)
-        password = read_secret(os.environ, "CDSE_PASSWORD")
-        totp = read_secret(os.environ, "CDSE_TOTP")
-        if not password:
-            password = click.prompt("Password", hide_input=True, err=True)
-            totp = totp or click.prompt(
-                "One-time code (leave empty if you have none)",
-                default="",
-                show_default=False,
-                err=True,
-            )
-        access, refresh_token = log_in(trust, str(username).strip(), password.strip(), totp.strip())
-    except StageInError as error:
-        click.echo(f"cdse-token: {error}", err=True)
-        sys.exit(error.exit_code)
-    click.echo(refresh_token if refresh else access)
+    check_certificates(os.environ)
+    trust = Trust.from_environment(os.environ)
+    username = username or click.prompt("User", err=True)
+    password = read_secret(os.environ, "CDSE_PASSWORD")
+    totp = read_secret(os.environ, "CDSE_TOTP")
+    if not password:
+        password = click.prompt("Password", hide_input=True, err=True)
+        totp = totp or click.prompt(
+            "One-time code (leave empty if you have none)",
+            default="",
+            show_default=False,
+            err=True,
+        )
+    return log_in(trust, str(username).strip(), password.strip(), totp.strip())
 
 
 if __name__ == "__main__":

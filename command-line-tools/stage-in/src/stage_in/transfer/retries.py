@@ -9,7 +9,7 @@ from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from stage_in.errors import BusyError, StageInError, TemporaryError
-from stage_in.shortage import is_shortage
+from stage_in.machine import is_machine_fault
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import CONNECT_TIMEOUT
 from stage_in.transfer.response import STALL_TIMEOUT
@@ -121,7 +121,7 @@ def _get_error(state: RetryCallState) -> BaseException | None:
 
 
 def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, StageInError) and error.retryable and not is_shortage(error)
+    return isinstance(error, StageInError) and error.retryable and not is_machine_fault(error)
 
 
 def _log_failure(state: RetryCallState) -> None:

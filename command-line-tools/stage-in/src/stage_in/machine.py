@@ -1,10 +1,11 @@
-"""This machine's lack of memory, threads or open files, wherever it shows.
+"""This machine's faults: too little memory, too few threads, libraries that can't be loaded.
 
 Libraries wrap such a failure in exceptions of their own, and then it looks as if the product or
 the network were to blame. Therefore it is searched for among the causes of whatever ended a run.
 """
 
 import errno
+import os
 import re
 import resource
 import socket
@@ -23,6 +24,8 @@ _NO_MEMORY = re.compile(
     r"failed to map segment",
     re.IGNORECASE,
 )
+# Variables by which the loader finds other libraries than those that the tool was installed with.
+_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
 # With less, no run can succeed, and some libraries end the process without a message. A run takes
 # 480 MB of address space and 17 open files.
 _MINIMA = {
@@ -46,8 +49,8 @@ def check_limits() -> None:
 
 
 @contextmanager
-def shortages_named() -> Iterator[None]:
-    """Report a failure whose cause is a lack of this machine as such.
+def machine_faults_named() -> Iterator[None]:
+    """Report a failure whose cause is a fault of this machine as such.
 
     Raises:
         UsageError: in place of an exception with such a cause.
@@ -55,23 +58,44 @@ def shortages_named() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for cause in _iterate_causes(error):
-            if lacking := _find_lacking(cause):
-                text = re.sub(r"\s+", " ", str(cause)).strip()[:200] or type(cause).__name__
-                what, option = lacking
-                named = UsageError(
-                    f"this machine allows no more {what} ({text}). Raise the limit ({option}), or "
-                    "give the container or job more"
-                )
-                for note in getattr(error, "__notes__", ()):
-                    named.add_note(note)
-                raise named from error
-        raise
+        message = _find_fault(error)
+        if message is None:
+            raise
+        named = UsageError(message)
+        for note in getattr(error, "__notes__", ()):
+            named.add_note(note)
+        raise named from error
 
 
-def is_shortage(error: BaseException) -> bool:
-    """Tell whether the cause of an exception is a lack of this machine."""
-    return any(_find_lacking(cause) for cause in _iterate_causes(error))
+def is_machine_fault(error: BaseException) -> bool:
+    """Tell whether the cause of an exception is a fault of this machine."""
+    return _find_fault(error) is not None
+
+
+def _find_fault(error: BaseException) -> str | None:
+    """Return what is wrong and what helps, or None if the machine is not to blame."""
+    causes = [*_iterate_causes(error)]
+    for cause in causes:
+        if lacking := _find_lacking(cause):
+            what, option = lacking
+            return (
+                f"this machine allows no more {what} ({_describe(cause)}). Raise the limit "
+                f"({option}), or give the container or job more"
+            )
+    for cause in reversed(causes):
+        if isinstance(cause, ImportError):
+            settings = ", ".join(name for name in _LOADER if name in os.environ)
+            remedy = (
+                f"Unset {settings}, which may belong to another program"
+                if settings
+                else "Install the tool again"
+            )
+            return f"a library can't be loaded ({_describe(cause)}). {remedy}"
+    return None
+
+
+def _describe(error: BaseException) -> str:
+    return re.sub(r"\s+", " ", str(error)).strip()[:200] or type(error).__name__
 
 
 def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
