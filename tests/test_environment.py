@@ -21,7 +21,7 @@ def test_the_tests_use_the_versions_of_the_image() -> None:
     assert tool <= tests
     names = {pin.partition("==")[0] for pin in tool}
     project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
-    declared = {re.split("[=<>]", name)[0] for name in project["dependencies"]}
+    declared = {re.split(r"[\[=<>]", name)[0] for name in project["dependencies"]}
     assert declared <= names
 
 
