@@ -4,14 +4,15 @@ A text is compared as it is and with its escape sequences resolved (percent-enco
 HTML), without regard to case, white space, line breaks and quotes.
 """
 
-import base64
 import html
 import json
 import re
+import string
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
+_BASE64 = f"{string.ascii_uppercase}{string.ascii_lowercase}{string.digits}+/"
 _ESCAPES = re.compile(
     r"(?:%[0-9a-fA-F]{2})+|(?:\\x[0-9a-fA-F]{2})+|(?:\\u[0-9a-fA-F]{4})+|\\U[0-9a-fA-F]{8}"
     r"|\\[bfnrt\"'\\/]|&\w{2,6};|&#[xX]?[0-9a-fA-F]{1,7};|<w?br ?/?>"
@@ -39,15 +40,18 @@ def encode(text: str) -> set[bytes]:
     return encoded
 
 
-def to_base64(data: bytes, offset: int) -> str:
+def to_base64(data: bytes, offset: int = 0) -> str:
     """Return the base64 form of data at any place in a text, without what depends on the rest.
+
+    The module base64 can't be loaded everywhere: it needs zlib.
 
     Args:
         data: the data.
         offset: the number of bytes before the data, modulo 3.
     """
-    text = base64.b64encode(bytes(offset) + data).decode()
-    return text[(8 * offset + 5) // 6 : 8 * (offset + len(data)) // 6]
+    bits = "".join(f"{byte:08b}" for byte in data)
+    start = -8 * offset % 6
+    return "".join(_BASE64[int(bits[n : n + 6], 2)] for n in range(start, len(bits) - 5, 6))
 
 
 def fold(text: str) -> tuple[bytes, list[int]]:

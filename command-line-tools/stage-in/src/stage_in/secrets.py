@@ -4,14 +4,13 @@ A secret is registered where it is obtained. A part of it is struck as well, bec
 cut what it quotes, or spread it over two messages.
 """
 
-import base64
 import re
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from stage_in.forms import encode, fold, list_forms, resolve
+from stage_in.forms import encode, fold, list_forms, resolve, to_base64
 
 MARK = "[secret]"
 # What scripts write in place of a token that they have not found.
@@ -52,8 +51,7 @@ def register(*secrets: str) -> None:
 def register_login(user: str, password: str) -> None:
     """Strike a password from now on, also as it is sent together with its user (RFC 7617)."""
     if password:
-        logins = (base64.b64encode(data) for data in encode(f"{user}:{password}"))
-        register(password, *(login.decode().rstrip("=") for login in logins))
+        register(password, *map(to_base64, encode(f"{user}:{password}")))
 
 
 def register_environment(environment: Mapping[str, str]) -> None:
