@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from sandbox.product import NEW, OLD, make_product
 from sandbox.server import Sandbox
+from stage_in import secrets
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -57,6 +58,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(marker) and not wanted:
                 item.add_marker(pytest.mark.skip(reason=f"runs by `{how}`"))
+
+
+@pytest.fixture(autouse=True)
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the secrets of other tests: some of them are ordinary words."""
+    monkeypatch.setattr(secrets, "_registry", secrets._Registry())
 
 
 @pytest.fixture(scope="session")

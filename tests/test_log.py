@@ -1,6 +1,7 @@
 """The log on standard error."""
 
 import io
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import pytest
 from loguru import logger
 
 from stage_in.log import set_up_log
+from stage_in.secrets import register
 
 
 class Terminal(io.StringIO):
@@ -26,7 +28,6 @@ def read_log(
     """Return what was written to standard error, which is no terminal. Reset the log afterwards."""
     yield lambda: capsys.readouterr().err
     logger.remove()
-    logger.configure(patcher=lambda record: None)
     monkeypatch.undo()
     logger.add(sys.stderr)
 
@@ -62,31 +63,24 @@ def test_levels(read_log: ReadLog, level: str, expected: str) -> None:
     assert [line.split()[-1] for line in read_log().splitlines()] == expected.split()
 
 
-@pytest.mark.parametrize(
-    "name", ["CDSE_ACCESS_TOKEN", "CDSE_REFRESH_TOKEN", "CDSE_PASSWORD", "CDSE_TOTP"]
-)
-def test_secrets_are_removed(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, " hunter2-hunter2\n")
+def test_secrets_are_struck(read_log: ReadLog) -> None:
+    register("hunter2-hunter2")
     set_up_log("INFO").info("the server quotes xhunter2-hunter2x")
     assert read_log().endswith("the server quotes x[secret]x\n")
 
 
-def test_a_short_secret_is_removed_only_as_a_word(
-    read_log: ReadLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Gaps inside of other words would reveal it."""
-    monkeypatch.setenv("CDSE_PASSWORD", "p")
-    set_up_log("INFO").info("expected the password 'p', found https://host/p/x")
-    assert read_log().endswith("expected the password '[secret]', found https://host/[secret]/x\n")
-
-
-def test_tokens_are_removed_even_if_they_are_cut(read_log: ReadLog) -> None:
-    log = set_up_log("INFO")
-    for token in ("eyJhbGciOiJ9.eyJleHAiOjF9.c2ln", "eyJhbGciOiJ9.eyJleH", "eyJhbGciOiJ9"):
-        log.info("found 'Bearer {}'", token)
-    assert [line.partition("found ")[2] for line in read_log().splitlines()] == [
-        "'Bearer [token]'"
-    ] * 3
+def test_what_libraries_log_is_cleaned(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GDAL's messages quote files, and Python would write them to standard error as they are."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    register("hunter2-hunter2")
+    try:
+        set_up_log("INFO")
+        logging.getLogger("rasterio._env").warning("found %s", "hunter2-hunter2\x1b[2J")
+        logging.getLogger("urllib3").debug("a header")
+    finally:
+        logging.captureWarnings(False)
+    (line,) = read_log().splitlines()
+    assert line.endswith("WARNING  found [secret] [2J")
 
 
 def test_control_characters_become_spaces(read_log: ReadLog) -> None:
@@ -97,7 +91,7 @@ def test_control_characters_become_spaces(read_log: ReadLog) -> None:
 
 def test_a_message_has_limited_length(read_log: ReadLog) -> None:
     set_up_log("INFO").info("{}", "x" * 1_000_000)
-    assert read_log().count("x") == 10_000
+    assert 9_000 < read_log().count("x") <= 10_000
 
 
 def test_standard_error_may_be_closed(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,19 @@ Every run in tests/test_faults.py is checked for this, too. The last part is abo
 writes down of its inputs, and workflows/stage-in-secret.cwl, which keeps the token out of it.
 """
 
+import base64
 import json
+import re
+import shlex
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -115,6 +122,212 @@ def test_password_that_is_a_common_word_is_replaced_as_a_whole_word_only(
     assert "[secret]" in run.reason
     assert "token" not in run.reason.split()
     assert "CDSE_ACCESS_TOKEN" in run.reason
+
+
+def echo(secret: str) -> str:
+    """Return an error message that quotes a secret in several forms, and is cut in the last."""
+    login = base64.b64encode(f"{ACCOUNT.name}:{secret}".encode()).decode()
+    forms = [secret, quote(secret, safe=""), json.dumps(secret), login, secret.encode().hex()]
+    return " | ".join([*forms, " wait " * 20, secret[: len(secret) * 2 // 3]])
+
+
+def assert_no_part(text: str, secrets: Iterable[str], length: int = 12) -> None:
+    """Check that no part of a secret, of its base64 or of its percent-encoded form is in a text."""
+    for secret in secrets:
+        login = base64.b64encode(f"{ACCOUNT.name}:{secret}".encode()).decode()
+        for form in (secret, quote(secret, safe=""), login[16:], secret.encode().hex()):
+            parts = [form[n : n + length] for n in range(max(len(form) - length, 0) + 1)]
+            assert not [part for part in parts if part in text], text
+
+
+ECHOES = {
+    "status": "on=download status=500 body={body}",
+    "refusal": "on=download status=403 body={body}",
+    "other host": "on=download redirect={{stranger}}/x/{quoted}",
+    "another scheme": "on=download redirect=ftp://x/{quoted}?{quoted}",
+    "range": "on=download cut=0.5 body={body}",
+    "listing": "on=download path=*/Nodes body={body}",
+    "item": "on=stac status=500 body={body}",
+    "page": "on=stac body={item}",
+    "log-in": "on=identity status=400 body={login}",
+    "answer": "on=identity body={body}",
+}
+
+
+@pytest.mark.parametrize("level", ["--verbose", "--quiet"])
+@pytest.mark.parametrize("place", ECHOES)
+def test_echoed_secrets_are_struck(
+    stage_in: StageIn, platform: Sandbox, new: Path, secrets: dict[str, str], place: str, level: str
+) -> None:
+    expired = {**secrets, "CDSE_ACCESS_TOKEN": platform.mint(-1, user=ACCOUNT.name)}
+    variables = {**(expired if "identity" in ECHOES[place] else secrets), "CDSE_TOTP": "081547"}
+    token = variables["CDSE_ACCESS_TOKEN"]
+    quoted = f"{echo(ACCOUNT.password)} code 081547 {echo(token)}"[:3500]
+    platform.faults.add(
+        ECHOES[place].format(
+            body=shlex.quote(json.dumps({"code": "X", "message": quoted})),
+            item=shlex.quote(json.dumps({"type": quoted})),
+            login=shlex.quote(json.dumps({"error_description": quoted})),
+            quoted=quote(quoted),
+        )
+    )
+    run = stage_in(
+        platform.item_url(new.name), level, "--patience", "1", **variables, CDSE_USERNAME="someone"
+    )
+    assert_no_part(run.log, variables.values(), 6)
+    assert ("[secret]" in run.log) == (place not in {"range", "answer"})
+
+
+@pytest.mark.parametrize("kind", ["tunnel", "status line", "body"])
+def test_echoes_of_a_proxy_are_struck(stage_in: StageIn, new: Path, kind: str) -> None:
+    """It sees its own login, which is in the URL, and for http:// the token as well."""
+    password = "p@ss/word:4711"
+    with Proxy(kind) as proxy:
+        url = f"http://me:{quote(password, safe='')}@127.0.0.1:{proxy.port}"
+        item = "https" if kind == "tunnel" else "http"
+        run = stage_in(
+            f"{item}://stac.example/{new.stem}", "--verbose", "--patience", "1",
+            HTTP_PROXY=url, HTTPS_PROXY=url,
+        )  # fmt: skip
+    assert run.code in {65, 75, 77}
+    login = base64.b64encode(f"me:{password}".encode()).decode()
+    assert login in proxy.received
+    for form in (password, quote(password, safe=""), login):
+        assert form[:8] not in run.log
+    assert "[secret]" in run.log
+
+
+class Proxy(Thread):
+    """A proxy that answers every request with a failure that quotes the request."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(daemon=True)
+        self._kind = kind
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.received = ""
+
+    def __enter__(self) -> "Proxy":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def run(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with connection:
+                    self.received = connection.recv(65536).decode()
+                    quoted = re.search("Proxy-Authorization: (.*)\r", self.received, re.IGNORECASE)
+                    assert quoted
+                    body = json.dumps({"code": "X", "message": quoted[1] * 3})
+                    reason = quoted[1] if self._kind != "body" else "Sorry"
+                    start = f"HTTP/1.1 502 {reason}" if self._kind != "status line" else reason
+                    connection.sendall(
+                        f"{start}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+                    )
+
+
+API = """
+import os, sys, pystac, requests
+from loguru import logger
+logger.remove()
+logger.add(sys.stderr, level="TRACE", diagnose=True, backtrace=True)
+from app.app import download_and_extract_file
+from stage_in import stage
+token = os.environ.pop("CDSE_ACCESS_TOKEN")
+def call():
+    if sys.argv[2] == "stage":
+        stage(sys.argv[1], patience=1, access_token=token)
+    else:
+        item = pystac.Item.from_dict(requests.get(sys.argv[1]).json())
+        download_and_extract_file(item, token)
+call_quietly = lambda: call()
+try:
+    call_quietly()
+except Exception as error:
+    chain = error
+    while chain is not None:
+        print(repr(chain), vars(chain))
+        chain = chain.__cause__ or chain.__context__
+    for frame in __import__("traceback").walk_tb(error.__traceback__):
+        assert "stage_in/transfer" not in frame[0].f_code.co_filename
+    print(*__import__("traceback").format_exception(error))
+    raise SystemExit(3)
+"""
+
+
+@pytest.mark.parametrize("function", ["stage", "download_and_extract_file"])
+@pytest.mark.parametrize("token", ["minted", "opaque-token-0123456789-SECRET"])
+def test_exceptions_of_the_api_have_no_secret(
+    stage_in: StageIn, platform: Sandbox, new: Path, function: str, token: str
+) -> None:
+    if token == "minted":
+        token = platform.mint()
+    message = json.dumps({"code": "X", "message": echo(token)[:3500]})
+    platform.faults.add(f"on=download status=401 body={shlex.quote(message)}")
+    run = subprocess.run(
+        [sys.executable, "-c", API, platform.item_url(new.name), function],
+        cwd=stage_in.folder,
+        env=stage_in.environment(CDSE_ACCESS_TOKEN=token),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 3, run.stderr
+    assert "[secret]" in run.stdout
+    assert "[secret]" in run.stderr
+    assert_no_part(run.stdout + run.stderr, [token])
+
+
+def test_no_content_of_a_local_file_is_quoted(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    item = platform.item(new.name)
+    for content in (
+        "CDSE=hunter2-hunter2",
+        '"hunter2-hunter2"',
+        '{"type": "hunter2-hunter2"}',
+        json.dumps({**item, "id": "hunter2-hunter2"}),
+        json.dumps({**item, "assets": {"hunter2-hunter2": {"href": "x"}}}),
+        json.dumps({**item, "assets": {"Product": {"href": "https://hunter2-hunter2/x"}}}),
+        json.dumps({**item, "properties": {"datetime": "hunter2-hunter2"}}),
+    ):
+        (stage_in.folder / "item.json").write_text(content)
+        run = stage_in("item.json")
+        assert run.code == 65, run.log
+        assert "hunter2" not in run.log
+
+
+def test_misuse_and_bugs_show_no_secret(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    variables = {"CDSE_PASSWORD": "hunter2-hunter2", "CDSE_USERNAME": "someone"}
+    url = platform.item_url(new.name)
+    for options in (
+        ("--assets", "hunter2-hunter2"),
+        ("--hunter2-hunter2\x1b[2J",),
+        ("--output-dir", "x", "hunter2%2Dhunter2"),
+        ("--transport", "aHVudGVyMi1odW50ZXIy"),
+    ):
+        run = stage_in(url, *options, **variables)
+        assert run.code == 2
+        assert "[secret]" in run.log
+        assert not {"hunter2", "aHVud", "\x1b"} & {*re.findall("hunter2|aHVud|\x1b", run.log)}
+    bug = (
+        "import requests\ndef fail(*a, **k): raise ZeroDivisionError('hunter2-hunter2 \\x1b[2J')\n"
+    )
+    bug += "requests.Session.send = fail\nfrom app.app import run\nrun()"
+    ended = subprocess.run(
+        [sys.executable, "-c", bug, "--input-item", url],
+        cwd=stage_in.folder,
+        env=stage_in.environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "ZeroDivisionError: [secret]  [2J" in ended.stderr
 
 
 # A bug in a method that has the token at hand, such as the one that sets the header.

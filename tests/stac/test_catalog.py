@@ -20,6 +20,7 @@ from sandbox.product import NEW, OLD, Recipe
 from sandbox.server import Sandbox
 from stage_in.errors import OutputError, ProductError
 from stage_in.safe.bands import BANDS
+from stage_in.secrets import register
 from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
 from tests.conftest import ROOT, SHARED, SameTree, StageIn
 from tests.editing import PRODUCT, edit, find, open_folder
@@ -62,6 +63,15 @@ def test_links(make: Make) -> None:
     [
         ("https://user:secret@stac.example/items/x?token=secret#y", "https://stac.example/items/x"),
         ("http://127.0.0.1:8080/items/x", "http://127.0.0.1:8080/items/x"),
+        ("https://stac.example/items/x;token=secret", "https://stac.example/items/x"),
+        ("https://stac.example/x%3Ftoken=secret", "https://stac.example/x"),
+        ("https://stac.example/x%253ftoken%253Dsecret", "https://stac.example/x"),
+        ("https://stac.example/x%2523%3Btoken=secret", "https://stac.example/x"),
+        ("https://stac.example/token=secret/x", None),
+        ("https://stac.example/x%26token%3Dsecret", None),
+        ("https://stac.example/x,secret", None),
+        ("https://stac.example/eyJhbGciOiJ9.eyJleHAiOjF9.secret/x", None),
+        ("https://stac.example/of-this-user-and-secret/x", None),
         ("/home/user/item.json", None),
         ("s3://bucket/item.json", None),
         ("https://stac example/x", None),
@@ -72,6 +82,7 @@ def test_links(make: Make) -> None:
     ],
 )
 def test_link_to_the_source_item(make: Make, href: str | None, via: str | None) -> None:
+    register("of-this-user-and-secret")
     item = write(make(), href)
     found = [link["href"] for link in item["links"] if link["rel"] == "via"]
     assert found == ([] if via is None else [via])

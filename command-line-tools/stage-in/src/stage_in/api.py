@@ -1,19 +1,55 @@
 """The functions that other Python code calls."""
 
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from stage_in.errors import UsageError
+from stage_in.errors import StageInError, UsageError
 from stage_in.machine import machine_faults_named
+from stage_in.secrets import register_environment, strike
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
 from stage_in.transfer.quota import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     import pystac
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
+
+def _without_secrets(function: Callable[P, T]) -> Callable[P, T]:
+    """Keep secrets out of the exceptions that a function raises.
+
+    The causes of an error may quote a server, and the frames of its traceback hold the token, which
+    some loggers print. The message says everything, so both are removed. A bug keeps them.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> T:
+        register_environment(os.environ)
+        try:
+            return function(*arguments, **options)
+        except StageInError as error:
+            error.__cause__ = error.__context__ = None
+            failure = error.with_traceback(None)
+        except Exception as bug:
+            for link in _list_chain(bug):
+                link.args = tuple(strike(arg) if isinstance(arg, str) else arg for arg in link.args)
+            raise
+        raise failure
+
+    return call
+
+
+def _list_chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@_without_secrets
 @machine_faults_named()
 def stage(
     item: "pystac.Item | str",
@@ -96,6 +132,7 @@ def stage(
     return pystac.Catalog.from_file(str(staging.stage_catalog(item, Path(output_dir))))
 
 
+@_without_secrets
 @machine_faults_named()
 def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
     """Download the zip of a product and unpack it, verified, in the current folder.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stage_in.command import Command
 from stage_in.errors import StageInError, UsageError
 from stage_in.log import set_up_log, setting_up_log
 from stage_in.machine import check_limits, machine_faults_named
@@ -51,7 +52,7 @@ def _read_assets(
         raise click.BadParameter(str(error)) from error
 
 
-@click.command(context_settings={"max_content_width": 100})
+@click.command(cls=Command, context_settings={"max_content_width": 100})
 @click.option(
     "--input-item",
     required=True,

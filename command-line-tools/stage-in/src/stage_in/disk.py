@@ -1,17 +1,26 @@
-"""Writing to disk: error messages with remedies, free space, removal."""
+"""Writing to disk: error messages with remedies, free space, shared folders, removal."""
 
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from loguru import logger
-
 from stage_in.errors import OutputError
+from stage_in.logger import logger
 
 _REMEDIES = {errno.EFBIG: "Raise the limit of the file size (ulimit -f)"}
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
 
 
 @contextmanager
@@ -93,15 +102,115 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Create a folder, and its parents where they are missing.
+
+    Raises:
+        OSError: it can't be created.
+    """
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        share(path)
+
+
+def share(path: Path) -> None:
+    """Let the group write to a new file or folder if it is in a folder that the group shares.
+
+    Otherwise a pod with another user, but the same group, could not resume from it.
+    """
+    if is_shared(path.parent):
+        status = path.stat()
+        group = 0o2070 if stat.S_ISDIR(status.st_mode) else 0o060
+        with suppress(PermissionError):  # some file systems have no modes
+            path.chmod(stat.S_IMODE(status.st_mode) | group)
+
+
+def is_shared(folder: Path) -> bool:
+    """Tell whether a folder is meant for its group: all members may write, and nobody else.
+
+    The setgid bit, which hands the group on, tells it from a folder of a user whose umask is 002.
+    Kubernetes sets both on the volumes of a pod with an `fsGroup`.
+    """
+    mode = folder.stat().st_mode
+    return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP and not mode & stat.S_IWOTH)
+
+
+def walk(folder: Path | int) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield path and status of everything in a folder, which may change meanwhile.
+
+    No link is followed, except one at the folder itself.
+
+    Raises:
+        OSError: a folder can't be read.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    descriptor = os.open(folder, _FOLDER) if isinstance(folder, Path) else os.dup(folder)
+    try:
+        for root, folders, files, parent in os.fwalk(".", dir_fd=descriptor, onerror=fail):
+            for name in sorted((*folders, *files)):
+                with suppress(FileNotFoundError):
+                    yield os.path.normpath(f"{root}/{name}"), os.lstat(name, dir_fd=parent)
+    finally:
+        os.close(descriptor)
+
+
+def check_plain(folder: Path) -> None:
+    """Check that a folder holds nothing but files and folders.
+
+    Raises:
+        OutputError: it holds a link, a device, a pipe or a socket.
+        OSError: it can't be read.
+    """
+    for path, status in walk(folder):
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise OutputError(
+                f"expected files and folders in {folder}, found {describe_kind(status)} at {path}. "
+                "Move the folder away, or choose another --output-dir"
+            )
+
+
+def describe_kind(status: os.stat_result) -> str:
+    """Return what a path is, if it is neither a file nor a folder."""
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+
+
+def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
+    """Return the content of a file, at most `limit` bytes and one more.
+
+    Args:
+        path: the file, to which no link leads.
+        limit: bytes.
+        folder: the descriptor of the folder in which the path begins.
+
+    Raises:
+        OSError: it is no regular file, or can't be read.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would block
+    with os.fdopen(os.open(path, flags, dir_fd=folder), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, f"It is {describe_kind(status)}", str(path))
+        return file.read(limit + 1)
+
+
+def remove(path: Path, folder: int | None = None) -> None:
     """Remove a file, a link, or a folder with everything in it.
+
+    Args:
+        path: what is removed.
+        folder: the descriptor of the folder in which the path begins.
 
     Raises:
         OutputError: it can't be removed.
     """
     with writing(path):
-        if path.is_dir() and not path.is_symlink():
+        if stat.S_ISDIR(os.lstat(path, dir_fd=folder).st_mode):
             logger.debug("Removing {}", path)
-            shutil.rmtree(path)
+            shutil.rmtree(path, dir_fd=folder)
         else:
-            path.unlink()
+            os.unlink(path, dir_fd=folder)

@@ -4,9 +4,11 @@ The codes above 64 are those of sysexits.h: EX_DATAERR, EX_NOINPUT, EX_CANTCREAT
 EX_NOPERM.
 """
 
+from stage_in.secrets import clean
+
 
 class StageInError(Exception):
-    """A failure that is reported to the user in one line.
+    """A failure that is reported to the user in one line, without secrets.
 
     Attributes:
         exit_code: the exit code of the command (docs/environment.md has the table).
@@ -15,6 +17,9 @@ class StageInError(Exception):
 
     exit_code = 1
     retryable = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(clean(message))
 
 
 class UsageError(StageInError):

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stage_in.errors import UsageError
+from stage_in.secrets import excerpt
 
 # Prefixes of the variables that GDAL, OpenJPEG and PROJ read.
 _PREFIXES = ("GDAL_", "OGR_", "CPL_", "OPJ_", "PROJ_", "JP2")
@@ -103,7 +104,7 @@ class Libraries:
                 remedy = f"Unset {', '.join(self._settings)}, which may belong to another program"
             raise UsageError(
                 f"the libraries that read images can't be used: {type(self._failure).__name__} "
-                f"{str(self._failure)[:300]}. {remedy}"
+                f"{excerpt(self._failure, 300)}. {remedy}"
             ) from self._failure
 
     def _load(self) -> None:

@@ -7,16 +7,20 @@ import os
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from loguru import logger
-
+from stage_in.disk import read_file, share
 from stage_in.errors import OutputError
+from stage_in.logger import logger
+from stage_in.ownership import LOCK, Ownership
+from stage_in.secrets import excerpt
 
-LOCK = "lock"
-OWNER = "lock.owner"
+OWNER = f"{LOCK}.owner"
+_MAX_OWNER_SIZE = 1024  # bytes
+_MAX_HOST_LENGTH = 64  # characters (gethostname(2))
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # What flock reports on Lustre without -o flock, NFS without lockd, and some FUSE file systems.
 _NO_FLOCK = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 HEARTBEAT_INTERVAL = 20.0  # seconds between two signs of life of the owner
@@ -30,6 +34,11 @@ class Lock:
     only one process can create names the owner. Such a file outlives its process, so a later run
     removes it if its owner no longer exists, or if it is on another host and has stopped touching
     the file.
+
+    Attributes:
+        files: the names of the files in the folder that belong to the lock.
+        folder: the descriptor of the folder while it is locked. What is removed is removed in that,
+            because another user may be able to replace the folder's path.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,6 +48,7 @@ class Lock:
             folder: the folder to lock, which need not exist.
         """
         self.files = (LOCK, OWNER)
+        self.folder = -1
         self._folder = folder
         self._path = folder / LOCK
         self._owner = folder / OWNER
@@ -46,52 +56,96 @@ class Lock:
         self._released = threading.Event()
 
     def acquire(self) -> None:
-        """Create the folder if necessary, and lock it.
+        """Create the folder if necessary, check that it is ours, and lock it.
+
+        Raises:
+            OutputError: another process holds the lock, or the folder is not ours.
+            OSError: the folder or the file can't be created.
+        """
+        while self.folder < 0:
+            with suppress(FileExistsError):
+                self._folder.mkdir(0o700)
+                share(self._folder)
+            with suppress(FileNotFoundError), ExitStack() as stack:  # another run has removed it
+                folder = self._open_folder()
+                stack.callback(os.close, folder)
+                ownership = Ownership(self._folder, folder)
+                ownership.check_marker()
+                if not self._lock(folder):
+                    continue
+                stack.callback(self.release)
+                ownership.check_content()
+                if not os.path.samestat(os.fstat(folder), self._folder.lstat()):
+                    continue
+                stack.pop_all()
+                self.folder = folder
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the folder's path still leads to the folder that was locked."""
+        try:
+            return os.path.samestat(os.fstat(self.folder), self._folder.lstat())
+        except FileNotFoundError:
+            return False
+
+    def _open_folder(self) -> int:
+        try:
+            return os.open(self._folder, _FOLDER)
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+                raise
+            raise OutputError(
+                f"the staging folder {self._folder} is no folder that this tool has made. Move it "
+                "away, or choose another --output-dir"
+            ) from error
+
+    def _lock(self, folder: int) -> bool:
+        """Lock the file in the folder, which also shows that this tool has made the folder.
+
+        Returns:
+            False if another run has changed the lock meanwhile.
 
         Raises:
             OutputError: another process holds the lock.
-            OSError: the folder or the file can't be created.
+            OSError: the file can't be created or locked.
         """
-        while True:
-            with suppress(FileExistsError):
-                self._folder.mkdir()
-            try:
-                descriptor = os.open(
-                    self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-                )
-            except FileNotFoundError:
-                continue  # another run has just removed the folder
-            except OSError:
-                with suppress(OSError):  # the folder may hold someone else's files
-                    self._folder.rmdir()
-                raise
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(LOCK, flags, 0o600, dir_fd=folder)
+        except OSError:
+            with suppress(OSError):  # it may not be empty
+                self._folder.rmdir()
+            raise
+        with ExitStack() as stack:
+            stack.callback(os.close, descriptor)
+            share(self._path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(self._path.stat(), os.fstat(descriptor)):
-                    self._remove_dead_owner()  # of a host that mounts the folder without flock
-                    self._descriptor = descriptor
-                    return
-            except FileNotFoundError:
-                pass  # another run has just removed the folder together with this file
             except BlockingIOError:
-                os.close(descriptor)
                 raise self._held(self._path) from None
             except OSError as error:
-                os.close(descriptor)
                 if error.errno not in _NO_FLOCK:
                     raise
-                if self._create_owner():
-                    return
-                continue
-            os.close(descriptor)
+                if not self._create_owner():
+                    return False
+            else:
+                if not os.path.samestat(self._path.lstat(), os.fstat(descriptor)):
+                    return False
+                self._remove_dead_owner()  # of a host that mounts the folder without flock
+                self._descriptor = os.dup(descriptor)
+        return True
 
     def release(self) -> None:
         """Release the lock; the files stay."""
         self._released.set()
+        if self.folder >= 0:
+            os.close(self.folder)
         if self._descriptor >= 0:
             os.close(self._descriptor)
+            self._descriptor = -1
         else:
             self._owner.unlink(missing_ok=True)
+        self.folder = -1
 
     def _held(self, path: Path, by: str = "") -> OutputError:
         return OutputError(
@@ -117,6 +171,7 @@ class Lock:
             return False  # another run has just removed the folder
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(me, file)
+        share(self._owner)
         logger.warning(
             "The file system of {} has no flock: a file with the owner's name serves as the lock",
             self._folder,
@@ -136,17 +191,18 @@ class Lock:
         The file is renamed first: of several runs that find it, one succeeds.
         """
         with suppress(FileNotFoundError):
-            before = self._owner.stat()
+            before = self._owner.lstat()
             owner = self._read_owner()
             if self._is_alive(owner, time.time() - before.st_mtime):
-                host, pid = owner.get("host", "an unknown host"), owner.get("pid", "?")
+                host = excerpt(owner.get("host", "an unknown host"), _MAX_HOST_LENGTH)
+                pid = excerpt(owner.get("pid", "?"), _MAX_HOST_LENGTH)
                 raise self._held(
                     self._owner,
                     f" of process {pid} on {host}; remove the file if that has ended",
                 )
             grave = self._owner.with_name(f"{OWNER}.{os.getpid()}")
             self._owner.rename(grave)
-            after = grave.stat()
+            after = grave.lstat()
             same = (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
             if not same:  # another run has taken the lock in between
                 with suppress(OSError):
@@ -157,7 +213,7 @@ class Lock:
 
     def _read_owner(self) -> dict[str, Any]:
         try:
-            owner = json.loads(self._owner.read_text(encoding="utf-8"))
+            owner = json.loads(read_file(self._owner, _MAX_OWNER_SIZE))
         except (ValueError, RecursionError):
             owner = {}  # its owner is writing it, or was killed before
         return owner if isinstance(owner, dict) else {}

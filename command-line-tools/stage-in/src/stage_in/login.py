@@ -5,12 +5,13 @@ import sys
 
 import click
 
+from stage_in.command import Command
 from stage_in.errors import StageInError
 from stage_in.log import forget_settings
 from stage_in.machine import machine_faults_named
 
 
-@click.command(context_settings={"max_content_width": 100})
+@click.command(cls=Command, context_settings={"max_content_width": 100})
 @click.option(
     "--username",
     envvar="CDSE_USERNAME",
@@ -37,8 +38,7 @@ def main(username: str | None, refresh: bool) -> None:
 
 def _log_in(username: str | None) -> tuple[str, str]:
     forget_settings()
-    from loguru import logger
-
+    from stage_in.logger import logger
     from stage_in.transfer.credentials import log_in, read_secret
     from stage_in.transfer.environment import check_certificates
     from stage_in.transfer.trust import Trust

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from xml.etree.ElementTree import ParseError
 
 from stage_in.errors import UsageError
+from stage_in.secrets import excerpt
 
 _MEMORY = "memory", "ulimit -v"
 _THREADS = "threads", "ulimit -u"
@@ -95,7 +96,7 @@ def _find_fault(error: BaseException) -> str | None:
 
 
 def _describe(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()[:200] or type(error).__name__
+    return excerpt(re.sub(r"\s+", " ", str(error)).strip(), 200) or type(error).__name__
 
 
 def _iterate_causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,7 +1,11 @@
 """The output folder: it appears complete, by one rename, or not at all."""
 
+import os
+import re
+import stat
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,7 +13,11 @@ from typing import Self
 from stage_in.disk import describe_failure, flush, remove, writing
 from stage_in.errors import OutputError, UsageError
 from stage_in.lock import Lock
+from stage_in.ownership import is_marked
 from stage_in.safe.manifest import MANIFEST
+
+_STAGING = re.compile(r"\..+\.staging", re.IGNORECASE | re.DOTALL)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Output:
@@ -38,10 +46,20 @@ class Output:
         """
         if path.name in {"", ".."}:
             raise UsageError(f"expected the name of a folder as --output-dir, found {str(path)!r}")
+        if _STAGING.fullmatch(path.name):
+            raise UsageError(
+                f"expected another name as --output-dir than that of a staging folder, found {path}"
+            )
         try:
             self.path = path.expanduser()
         except RuntimeError as error:  # there is no such user
             raise UsageError(f"expected a folder as --output-dir: {error}") from error
+        for folder in self.path.absolute().parents:
+            if _STAGING.fullmatch(folder.name) and is_marked(folder):
+                raise UsageError(
+                    f"expected a folder outside of {folder} as --output-dir, found {self.path}. "
+                    "Another run of this tool removes what is in its staging folder"
+                )
         self.staging = self.path.parent / f".{self.path.name}.staging"
         self.catalog = self.staging / "catalog"
         self._lock = Lock(self.staging)
@@ -50,15 +68,10 @@ class Output:
         """Create and lock the staging folder.
 
         Raises:
-            OutputError: it can't be created, or another process holds the lock.
+            OutputError: it can't be created, is not this tool's, or another process holds the lock.
         """
         with writing(self.staging):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.staging.is_symlink():
-                raise OutputError(
-                    f"the staging folder {self.staging} is a link that this tool did not make. "
-                    "Remove it, or choose another --output-dir"
-                )
             self._lock.acquire()
         return self
 
@@ -89,13 +102,24 @@ class Output:
         Raises:
             OutputError: something can't be removed.
         """
-        kept = {*files, folder, *folder.parents, *self._locks}
-        parents = [parent for parent in folder.parents if self.staging in (parent, *parent.parents)]
-        for parent in reversed(parents):
-            if parent.is_dir():
-                for path in [*parent.iterdir()]:
-                    if path not in kept or path.is_symlink():
-                        remove(path)
+        steps = folder.relative_to(self.staging).parts
+        kept = {*(path.name for path in files), *self._lock.files}  # at the top
+        with writing(folder), ExitStack() as stack:
+            parent = self._lock.folder
+            for step in steps:
+                for name in os.listdir(parent):  # noqa: PTH208 (a descriptor)
+                    if name != step and name not in kept:
+                        remove(Path(name), parent)
+                kept = set()
+                try:
+                    parent = os.open(step, _FOLDER, dir_fd=parent)
+                except FileNotFoundError:
+                    break
+                except NotADirectoryError:
+                    remove(Path(step), parent)
+                    break
+                stack.callback(os.close, parent)
+            _ = self._folder_mode  # now, as the disk may be full later
 
     def publish(self, folder: Path) -> None:
         """Flush a complete folder to disk, and move it from the staging folder to its final path.
@@ -105,10 +129,16 @@ class Output:
         Raises:
             OutputError: something else is at that path by now, or the disk fails.
         """
+        if not self._lock.is_in_place:
+            raise OutputError(
+                f"another user or process has replaced the staging folder {self.staging}. Choose "
+                "an --output-dir in a folder of your own"
+            )
         with writing(folder):
-            for path in folder.rglob("*"):
+            mode = self._folder_mode
+            for path in (*folder.rglob("*"), folder):
+                _set_mode(path, mode)
                 flush(path)
-            flush(folder)
         try:
             folder.rename(self.path)
         except OSError as error:
@@ -139,9 +169,17 @@ class Output:
             part.replace(target)
             flush(target.parent)
 
-    @property
-    def _locks(self) -> set[Path]:
-        return {self.staging / name for name in self._lock.files}
+    @cached_property
+    def _folder_mode(self) -> int:
+        """The mode of a new folder, which the umask decides.
+
+        An earlier run may have had another umask, and a shared staging folder has other modes.
+        """
+        example = self.staging / "mode"
+        example.mkdir(exist_ok=True)
+        mode = example.stat().st_mode
+        example.rmdir()
+        return stat.S_IMODE(mode)
 
     def _is_resumable(self) -> bool:
         """Tell whether the staging folder holds anything that the next run need not download.
@@ -161,9 +199,19 @@ class Output:
     def _clean(self) -> None:
         """Remove the staging folder, the lock last, so that no other run starts in between."""
         with suppress(OSError, OutputError):
-            for path in self.staging.iterdir():
-                if path not in self._locks:
-                    remove(path)
-            for path in self._locks:
-                path.unlink(missing_ok=True)
+            folder = self._lock.folder
+            for name in os.listdir(folder):  # noqa: PTH208 (a descriptor)
+                if name not in self._lock.files:
+                    remove(Path(name), folder)
+            for name in self._lock.files:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
             self.staging.rmdir()
+
+
+def _set_mode(path: Path, folder_mode: int) -> None:
+    status = path.lstat()
+    mode = folder_mode if stat.S_ISDIR(status.st_mode) else folder_mode & 0o666
+    if stat.S_IMODE(status.st_mode) != mode:
+        with suppress(PermissionError):  # another member of the group has made it
+            path.chmod(mode)

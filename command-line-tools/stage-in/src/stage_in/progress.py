@@ -6,8 +6,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from loguru import logger
-
+from stage_in.logger import logger
 from stage_in.transfer.arrivals import megabytes
 
 DRAW_INTERVAL = 0.1  # seconds between two updates of the bar

@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from loguru import logger
-
-from stage_in.disk import writing
-from stage_in.errors import NotFoundError, OutputError, RefusedError, SourceError
+from stage_in.disk import check_plain, writing
+from stage_in.errors import NotFoundError, OutputError, ProductError, RefusedError, SourceError
 from stage_in.libraries import Libraries, check_path
+from stage_in.logger import logger
 from stage_in.output import Output
 from stage_in.safe.folder import SafeFolder
-from stage_in.safe.name import ProductName
+from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.safe.verification import check_safe_folder, restore_folders
+from stage_in.secrets import register_url
 from stage_in.settings import Settings
 from stage_in.sources.download import Download
 from stage_in.sources.item_reference import parse_reference
@@ -30,8 +30,9 @@ from stage_in.transfer.client import Client
 from stage_in.transfer.credentials import Credentials
 from stage_in.transfer.pacing import MAX_WAIT, Pacing
 from stage_in.transfer.response import STALL_TIMEOUT
-from stage_in.transfer.retries import retry_until_answered
+from stage_in.transfer.retries import Retries, retry_until_answered
 from stage_in.transfer.trust import Trust
+from stage_in.transfer.workers import Workers
 
 if TYPE_CHECKING:
     import pystac
@@ -141,8 +142,29 @@ class Staging:
         reference = parse_reference(text, self._trust.stand_ins)
         self._retry(self._credentials.use_one_time_code)
         if isinstance(reference, Path):
-            return load_item(reference)
+            item = self._load_item(reference)
+            try:
+                Product.from_item(item, self._trust.origins)
+            except ProductError as error:  # its message quotes the file
+                raise ProductError(
+                    f"expected the STAC item of a Sentinel-2 Level-1C product at {reference}, with "
+                    f"an id such as {EXAMPLE} and a Product asset at a host of the platform or one "
+                    "named in CDSE_TRUSTED_HOSTS, found another id, asset or host"
+                ) from error
+            return item
+        for url in reference:
+            register_url(url)
         return self._retry(partial(find_item, reference, self._client))
+
+    def _load_item(self, path: Path) -> "pystac.Item":
+        """Read an item from a file. A pipe that delivers nothing ends the run like a server."""
+        workers = Workers(1)
+
+        def wait() -> "pystac.Item":
+            with workers.waiting():
+                return load_item(path)
+
+        return workers.call(wait, Retries(self._arrivals, self._settings.patience).watch)
 
     def _download(
         self,
@@ -217,6 +239,7 @@ def find_published(
             )
         if is_free:
             return None
+        check_plain(path)
         if not safe.is_dir():
             raise OutputError(
                 f"expected nothing at {path}, or the catalog of {product}, found something else. "

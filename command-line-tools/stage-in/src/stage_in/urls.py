@@ -3,6 +3,7 @@
 import re
 
 from stage_in.errors import ProductError
+from stage_in.secrets import strike
 
 # Stricter than RFC 3986: parsers disagree about user information, backslashes and white space
 # before the host, so a URL with any of them has no origin here.
@@ -11,6 +12,7 @@ _URL = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?(?P<rest>/[^\s\\]*)?",
     re.ASCII | re.IGNORECASE,
 )
+_DELIMITER = re.compile(r"[?#;]|%(?:25)*(?:3f|23|3b)", re.IGNORECASE)
 _MAX_SHOWN = 500  # characters; the longest URLs of the platform have about 400
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _MAX_PORT = 65535
@@ -43,12 +45,15 @@ def get_origin(url: str) -> str:
 
 def redact(url: str) -> str:
     """Return a URL for a log line: without what may be secret, and not too long."""
-    shown = strip_secrets(url)
+    shown = strike(strip_secrets(url))
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
 
 
 def strip_secrets(url: str) -> str:
-    """Return a URL without user information, query and fragment."""
+    """Return a URL without user information, parameters, query and fragment.
+
+    A proxy or a script may have encoded their delimiters, also more than once.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
@@ -56,4 +61,4 @@ def strip_secrets(url: str) -> str:
     if "@" in authority and re.search(r"[?#\\]", authority):
         return f"{scheme}{separator}…"  # parsers disagree about where the user information ends
     stripped = authority.rpartition("@")[2] + slash + path
-    return f"{scheme}{separator}{re.split('[?#]', stripped)[0]}"
+    return f"{scheme}{separator}{_DELIMITER.split(stripped)[0]}"

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from stage_in.errors import ProductError
 from stage_in.safe.xml import parse_number
+from stage_in.secrets import excerpt
 
 # Real footprints have 5 to 56 corners. Repairing a ring of 200 corners that crosses itself takes
 # the antimeridian library 100 s, and one of 1000 corners far longer.
@@ -37,7 +38,7 @@ def check_footprint(text: str, what: str) -> None:
     ):
         raise ProductError(
             f"expected pairs of latitude and longitude of {_MIN_CORNERS} to {_MAX_CORNERS} corners "
-            f"as {what}, found {text[:80]!r}"
+            f"as {what}, found {excerpt(text, 80)!r}"
         )
 
 

@@ -10,6 +10,7 @@ from stage_in.errors import VerificationError
 from stage_in.safe.bands import BANDS, TRUE_COLOR
 from stage_in.safe.paths import check_distinct, check_path
 from stage_in.safe.xml import MAX_XML_SIZE, parse_xml
+from stage_in.secrets import excerpt
 
 MANIFEST = "manifest.safe"
 PRODUCT_METADATA = "MTD_MSIL1C.xml"
@@ -91,17 +92,19 @@ def _parse_entry(data_object: Element) -> Entry:
     if stream is None or location is None or checksum is None:
         raise VerificationError(
             f"expected byteStream, fileLocation and checksum of each file in {MANIFEST}, found "
-            f"dataObject {data_object.get('ID', '')[:80]!r} without one of them"
+            f"dataObject {excerpt(data_object.get('ID', ''), 80)!r} without one of them"
         )
     path = check_path(location.get("href", "").removeprefix("./"), MANIFEST)
     size = stream.get("size", "")
     if re.fullmatch("[0-9]{1,15}", size) is None:
-        raise VerificationError(f"expected the size of {path} in {MANIFEST}, found {size[:40]!r}")
+        raise VerificationError(
+            f"expected the size of {path} in {MANIFEST}, found {excerpt(size, 40)!r}"
+        )
     name = checksum.get("checksumName", "")
     if name not in _ALGORITHMS:
         raise VerificationError(
             f"expected one of {', '.join(_ALGORITHMS)} as checksumName of {path} in {MANIFEST}, "
-            f"found {name[:40]!r}"
+            f"found {excerpt(name, 40)!r}"
         )
     algorithm = _ALGORITHMS[name]
     digest = (checksum.text or "").strip().lower()
@@ -109,7 +112,7 @@ def _parse_entry(data_object: Element) -> Entry:
     if re.fullmatch(f"[0-9a-f]{{{length}}}", digest) is None:
         raise VerificationError(
             f"expected {length} hexadecimal digits as {name} of {path} in {MANIFEST}, "
-            f"found {digest[:80]!r}"
+            f"found {excerpt(digest, 80)!r}"
         )
     return Entry(path, int(size), algorithm, digest)
 

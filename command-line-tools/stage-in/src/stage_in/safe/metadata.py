@@ -14,6 +14,7 @@ from stage_in.safe.paths import check_path
 from stage_in.safe.radiometry import Radiometry
 from stage_in.safe.viewing_angles import read_viewing_angles
 from stage_in.safe.xml import XmlFile
+from stage_in.secrets import excerpt
 
 _INFO = "{*}General_Info/Product_Info"
 _GRANULE = f"{_INFO}/Product_Organisation/Granule_List/Granule"
@@ -138,7 +139,7 @@ def _check_granule(name: ProductName, granule: XmlFile) -> None:
     tile_id = granule.text(path)
     if f"_T{name.tile}_" not in tile_id:
         raise ProductError(
-            f"expected tile {name.tile} in {granule.describe(path)}, found {tile_id[:100]}"
+            f"expected tile {name.tile} in {granule.describe(path)}, found {excerpt(tile_id, 100)}"
         )
     granule.expect(f"{_GEOCODING}/HORIZONTAL_CS_CODE", f"EPSG:{name.epsg}")
     for resolution in _RESOLUTIONS:
@@ -166,7 +167,7 @@ def _read_centre(product: XmlFile) -> str:
         raise ProductError(
             f"expected a datastripIdentifier of Granule in {product.name} such as "
             "S2A_OPER_MSI_L1C_DS_2APS_20230216T063628_S20230216T045412_N05.09, "
-            f"found {identifier[:100]!r}"
+            f"found {excerpt(identifier, 100)!r}"
         )
     return match["centre"].rstrip("_")
 

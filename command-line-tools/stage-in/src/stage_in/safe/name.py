@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from stage_in.errors import ProductError
+from stage_in.secrets import excerpt
 
 # Compact naming convention, in force since 6 December 2016 (Sentinel-2 Products Specification
 # Document, S2-PDGS-TAS-DI-PSD, "Product naming").
@@ -45,7 +46,7 @@ class ProductName:
         if match is None:
             raise ProductError(
                 f"expected the name of a Sentinel-2 Level-1C product, such as {EXAMPLE}, "
-                f"found {name[:100]!r}"
+                f"found {excerpt(name, 100)!r}"
             )
         return cls(
             id=match[0],

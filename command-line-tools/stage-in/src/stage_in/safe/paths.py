@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from stage_in.errors import VerificationError
+from stage_in.secrets import excerpt
 
 _MAX_PATH_LENGTH = 1000  # bytes; paths in products have about 150
 _MAX_NAME_LENGTH = 255  # bytes, the limit of common file systems
@@ -31,7 +32,9 @@ def check_path(path: str, source: str) -> str:
         part in {"", ".", ".."} or part != part.strip() or len(part.encode()) > _MAX_NAME_LENGTH
         for part in parts
     ):
-        raise VerificationError(f"expected a plain relative path in {source}, found {path[:200]!r}")
+        raise VerificationError(
+            f"expected a plain relative path in {source}, found {excerpt(path, 200)!r}"
+        )
     return str(PurePosixPath(path))
 
 

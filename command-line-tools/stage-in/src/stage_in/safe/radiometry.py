@@ -7,6 +7,7 @@ from typing import Self
 from stage_in.errors import ProductError
 from stage_in.safe.bands import BANDS
 from stage_in.safe.xml import XmlFile, parse_number
+from stage_in.secrets import excerpt
 
 _CHARACTERISTICS = "{*}General_Info/Product_Image_Characteristics"
 _OFFSETS = f"{_CHARACTERISTICS}/Radiometric_Offset_List"
@@ -62,7 +63,7 @@ def _read_offsets(product: XmlFile) -> dict[str, float]:
     offsets = {}
     for element in product.elements(f"{_OFFSETS}/RADIO_ADD_OFFSET"):
         band_id = element.get("band_id", "")
-        what = f"RADIO_ADD_OFFSET of band_id {band_id[:10]!r} in {product.name}"
+        what = f"RADIO_ADD_OFFSET of band_id {excerpt(band_id, 10)!r} in {product.name}"
         if band_id in offsets:
             raise ProductError(f"expected {what} once, found it again")
         offsets[band_id] = parse_number(element.text, what)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from stage_in.errors import ProductError
+from stage_in.secrets import excerpt
 
 # A tile is 109.8 km wide and a pixel at least 10 m (S2-PDGS-TAS-DI-PSD, "Tiling"); the images are
 # coded in blocks of 192 to 1024 pixels. OpenJPEG allocates some kilobytes for each block and
@@ -108,7 +109,7 @@ def open_image(path: Path, name: str) -> Iterator[Any]:
                 yield image
     except (RasterioError, OSError, ValueError, struct.error) as error:
         raise ProductError(
-            f"expected {name} to be a readable JPEG 2000 image: {str(error)[:200]}"
+            f"expected {name} to be a readable JPEG 2000 image: {excerpt(error, 200)}"
         ) from error
 
 

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from stage_in.disk import remove, writing
-from stage_in.errors import OutputError, VerificationError
+from stage_in.disk import check_plain, make_folder, read_file, remove, share, writing
+from stage_in.errors import OutputError, ProductError, VerificationError
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.manifest import MANIFEST, Entry, get_folders, read_manifest, select
 from stage_in.safe.name import ProductName
+from stage_in.safe.xml import MAX_XML_SIZE
 
 _READ_SIZE = 256 * 1024  # bytes
 
@@ -33,10 +34,12 @@ def write_verified(
     digest = hashlib.new(entry.algorithm) if entry.algorithm else None
     size = start
     with writing(destination):
-        destination.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(destination.parent)
         if not start:
             destination.unlink(missing_ok=True)
         with destination.open("r+b" if start else "xb") as file:
+            if not start:
+                share(destination)
             while digest is not None and file.tell() < start:
                 digest.update(file.read(min(_READ_SIZE, start - file.tell())))
             file.seek(start)
@@ -71,10 +74,11 @@ def check_safe_folder(
         The folder, verified; partial if a file is missing.
 
     Raises:
-        OutputError: a file is missing or differs.
+        OutputError: a file is missing or differs, or is no file.
     """
     try:
-        entries = read_manifest((safe / MANIFEST).read_bytes())
+        check_plain(safe)
+        entries = read_manifest(read_file(safe / MANIFEST, MAX_XML_SIZE))
         wanted = entries if bands is None else select(entries, bands)
         wrong = [
             path
@@ -82,8 +86,13 @@ def check_safe_folder(
             if (path in wanted or os.path.lexists(safe / path)) and not _matches(safe / path, entry)
         ]
         partial = any(not (safe / path).exists() for path in entries)
-    except (OSError, VerificationError) as error:
-        raise OutputError(f"expected a complete product in {safe}: {error}") from error
+    except (OSError, ProductError) as error:
+        # The message of a ProductError quotes the file, which may be a stranger's.
+        found = error.strerror if isinstance(error, OSError) else f"no valid {MANIFEST}"
+        raise OutputError(
+            f"expected a complete product in {safe}, found {found}. Move the folder away, or "
+            "choose another --output-dir"
+        ) from error
     if wrong:
         raise OutputError(
             f"expected a complete product in {safe}, found {len(wrong)} files missing or changed, "
@@ -100,7 +109,7 @@ def restore_folders(folder: SafeFolder) -> None:
     """
     with writing(folder.path):
         for path in get_folders(folder.entries):
-            (folder.path / path).mkdir(parents=True, exist_ok=True)
+            make_folder(folder.path / path)
 
 
 def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:

@@ -11,6 +11,7 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from stage_in.errors import ProductError, VerificationError
+from stage_in.secrets import excerpt
 
 # A parsed document takes up to forty times the memory of its text. Real ones have up to 1 MB.
 MAX_XML_SIZE = 4 * 1024 * 1024  # bytes
@@ -92,7 +93,7 @@ def parse_number(text: str | None, what: str) -> float:
     stripped = (text or "").strip()
     number = float(stripped) if _NUMBER.fullmatch(stripped) else math.nan
     if not math.isfinite(number):
-        raise ProductError(f"expected a number as {what}, found {stripped[:40]!r}")
+        raise ProductError(f"expected a number as {what}, found {excerpt(stripped, 40)!r}")
     return number
 
 
@@ -123,7 +124,7 @@ class XmlFile:
         self._root = parse_xml(content, name)
         found = self._root.tag.rpartition("}")[2]
         if found != root:
-            raise ProductError(f"expected {root} as the root of {name}, found {found[:80]}")
+            raise ProductError(f"expected {root} as the root of {name}, found {excerpt(found, 80)}")
 
     def elements(self, path: str) -> list[Element]:
         """Return all elements at a path, possibly none."""
@@ -149,7 +150,7 @@ class XmlFile:
         text = (self.element(path).text or "").strip()
         if re.fullmatch(pattern, text, re.ASCII) is None:
             raise ProductError(
-                f"expected {self.describe(path)} to match {pattern}, found {text[:80]!r}"
+                f"expected {self.describe(path)} to match {pattern}, found {excerpt(text, 80)!r}"
             )
         return text
 
@@ -162,8 +163,8 @@ class XmlFile:
         found = self.text(path)
         if found != expected:
             raise ProductError(
-                f"expected {expected} as {self.describe(path)}, found {found[:100]!r}. The file "
-                "belongs to another product, or it was changed"
+                f"expected {expected} as {self.describe(path)}, found "
+                f"{excerpt(found, 100)!r}. The file belongs to another product, or it was changed"
             )
 
     def time(self, path: str) -> str:
@@ -179,7 +180,7 @@ class XmlFile:
             valid = None
         if not valid:
             raise ProductError(
-                f"expected a time in UTC as {self.describe(path)}, found {text[:40]!r}"
+                f"expected a time in UTC as {self.describe(path)}, found {excerpt(text, 40)!r}"
             )
         return text
 

@@ -13,6 +13,7 @@ from stage_in.errors import VerificationError
 from stage_in.safe.manifest import MAX_FILES
 from stage_in.safe.name import ProductName
 from stage_in.safe.paths import check_distinct, check_path
+from stage_in.secrets import excerpt
 from stage_in.transfer.response import CHUNK_SIZE
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # APPNOTE.TXT 4.4.4: encryption, strong encryption, masked headers
@@ -42,7 +43,9 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(_BoundedFile(path))
         except _UNREADABLE as error:
-            raise VerificationError(f"expected a zip of {product}: {str(error)[:200]}") from error
+            raise VerificationError(
+                f"expected a zip of {product}: {excerpt(error, 200)}"
+            ) from error
         self._members = self._check_members(self._zip.infolist())
 
     def list_files(self) -> dict[str, int]:
@@ -63,7 +66,7 @@ class Archive:
                     yield chunk
         except _UNREADABLE as error:
             raise VerificationError(
-                f"{path} in the zip of {self._product} is damaged: {str(error)[:200]}"
+                f"{path} in the zip of {self._product} is damaged: {excerpt(error, 200)}"
             ) from error
 
     def close(self) -> None:
@@ -87,7 +90,7 @@ class Archive:
             if top != product.folder:
                 raise VerificationError(
                     f"expected one folder {product.folder} in the zip of {product}, "
-                    f"found {top[:200]}"
+                    f"found {excerpt(top, 200)}"
                 )
             _check_kind(member, name, stat.S_IFDIR if is_folder else stat.S_IFREG)
             if not is_folder:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from loguru import logger
-
-from stage_in.disk import check_disk_space, flush, writing
+from stage_in.disk import check_disk_space, flush, make_folder, writing
 from stage_in.errors import VerificationError
+from stage_in.logger import logger
 from stage_in.safe.bands import is_complete
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.manifest import (
@@ -145,7 +144,7 @@ class Download:
         check_disk_space(self._safe, len(document) + sum(entry.size for entry in missing))
         with writing(self._safe):
             for folder in get_folders(wanted):
-                (self._safe / folder).mkdir(parents=True, exist_ok=True)
+                make_folder(self._safe / folder)
         digest = hashlib.sha3_256(document).hexdigest()
         entry = Entry(MANIFEST, len(document), "sha3_256", digest)
         write_verified([document], self._safe / MANIFEST, entry)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from stage_in.errors import BusyError, SourceError, UnauthorizedError, VerificationError
 from stage_in.safe.manifest import Entry
 from stage_in.safe.paths import check_path
+from stage_in.secrets import excerpt
 from stage_in.sources.product import Product
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
@@ -73,12 +74,12 @@ class NodesSource:
                 if "/" in name:
                     raise VerificationError(
                         f"expected a plain relative path in the nodes of {self._product.id}, "
-                        f"found {name[:200]!r} as one name"
+                        f"found {excerpt(name, 200)!r} as one name"
                     )
                 if path.count("/") > _MAX_DEPTH or seen > _MAX_NODES:
                     raise VerificationError(
                         f"expected the nodes of a Level-1C product, found more than {_MAX_NODES} "
-                        f"or deeper than {_MAX_DEPTH}, at {path[:200]!r}"
+                        f"or deeper than {_MAX_DEPTH}, at {excerpt(path, 200)!r}"
                     )
                 if children:
                     folders.append(f"{path}/")
@@ -139,7 +140,7 @@ class NodesSource:
             return [_parse_node(node) for node in nodes]
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
             raise VerificationError(
-                f"expected a list of nodes at {redact(url)}, found {document[:40]!r}"
+                f"expected a list of nodes at {redact(url)}, found {excerpt(document, 40)!r}"
             ) from error
 
     def _url(self, path: str) -> str:

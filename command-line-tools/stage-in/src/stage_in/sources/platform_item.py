@@ -2,11 +2,9 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from loguru import logger
 
 from stage_in.errors import (
     NotFoundError,
@@ -15,6 +13,8 @@ from stage_in.errors import (
     TemporaryError,
     VerificationError,
 )
+from stage_in.logger import logger
+from stage_in.secrets import excerpt
 from stage_in.transfer.client import Client
 from stage_in.urls import redact
 
@@ -76,18 +76,24 @@ def load_item(path: Path) -> "pystac.Item":
         ) from error
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or error
-        raise ProductError(f"expected a STAC item at {str(path)[:100]!r}: {found}") from error
+        raise ProductError(f"expected a STAC item at {excerpt(path, 100)!r}: {found}") from error
     if len(content) > MAX_ITEM_SIZE:
         raise ProductError(f"expected at most {MAX_ITEM_SIZE} bytes at {path}, found more")
-    return parse_item(content, str(path))
+    return parse_item(content, str(path), show=lambda found: "something else")
 
 
-def parse_item(content: bytes, source: str) -> "pystac.Item":
+def parse_item(
+    content: bytes,
+    source: str,
+    show: Callable[[str], str] = str,
+) -> "pystac.Item":
     """Parse a STAC item.
 
     Args:
         content: the JSON document, in UTF-8.
         source: where it comes from, for the message.
+        show: returns how a message shows what was found. The content of a local file is not shown,
+            because it may be any file that this user can read.
 
     Raises:
         VerificationError: it is not JSON: a page of HTML, or damaged on the way.
@@ -98,14 +104,13 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
     try:
         fields: Any = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        start = content[:40].decode("ascii", "replace")
         raise VerificationError(
-            f"expected a STAC item in JSON at {source}, found {start!r}"
+            f"expected a STAC item in JSON at {source}, found {show(repr(excerpt(content, 40)))}"
         ) from error
     if not isinstance(fields, dict) or fields.get("type") != "Feature":
         kind = fields.get("type", "no type") if isinstance(fields, dict) else type(fields).__name__
         raise ProductError(
-            f"expected a STAC item (type Feature) at {source}, found {str(kind)[:40]}"
+            f"expected a STAC item (type Feature) at {source}, found {show(excerpt(kind, 40))}"
         )
     try:
         with warnings.catch_warnings():
@@ -113,7 +118,8 @@ def parse_item(content: bytes, source: str) -> "pystac.Item":
             item = pystac.Item.from_dict(fields, preserve_dict=False)
     except Exception as error:  # pystac raises many kinds of exceptions for invalid items
         raise ProductError(
-            f"expected a STAC item at {source}: {type(error).__name__} {str(error)[:200]}"
+            f"expected a STAC item at {source}, found "
+            f"{show(f'{type(error).__name__} {excerpt(error, 200)}')}"
         ) from error
     if not isinstance(item.id, str):
         kind = type(item.id).__name__

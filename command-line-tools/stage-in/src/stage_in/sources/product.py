@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from stage_in.errors import ProductError
 from stage_in.safe.name import EXAMPLE, ProductName
+from stage_in.secrets import excerpt
 from stage_in.urls import get_origin, redact
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def get_asset_href(item: "pystac.Item", asset_key: str) -> str:
     if asset_key not in item.assets:
         found = ", ".join(item.assets) or "no assets"
         raise ProductError(
-            f"expected an asset {asset_key!r} in item {item.id[:100]}, found {found[:200]}"
+            f"expected an asset {asset_key!r} in item {excerpt(item.id, 100)}, found "
+            f"{excerpt(found, 200)}"
         )
     href: str = item.assets[asset_key].href
     before, separator, after = href.partition("://")
@@ -118,7 +120,7 @@ def get_asset_href(item: "pystac.Item", asset_key: str) -> str:
 def _describe(item: "pystac.Item") -> str:
     level = re.search(r"_MSI(L\d[A-Z])_", item.id)
     if level and item.id.startswith("S2"):
-        return f"found {item.id[:100]!r}, a Level-{level[1][1:]} product"
+        return f"found {excerpt(item.id, 100)!r}, a Level-{level[1][1:]} product"
     platform = item.properties.get("platform", "unknown")
-    platform = platform[:40] if isinstance(platform, str) else type(platform).__name__
-    return f"found {item.id[:100]!r} of platform {platform!r}"
+    platform = excerpt(platform, 40) if isinstance(platform, str) else type(platform).__name__
+    return f"found {excerpt(item.id, 100)!r} of platform {platform!r}"

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stage_in.disk import writing
+from stage_in.disk import share, writing
 from stage_in.errors import ProductError, VerificationError
 from stage_in.safe.manifest import MAX_PRODUCT_SIZE, Entry
+from stage_in.secrets import excerpt
 from stage_in.sources.archive import Archive
 from stage_in.sources.product import Product
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
 
+_MAX_START = 16 * 1024  # bytes, which hold a whole secret
 _SIGNATURE = b"PK"  # the first bytes of each header of a zip
 
 
@@ -125,6 +127,8 @@ class ZipSource:
             if body.length:
                 self._arrivals.expect(body.start + body.length, self._product.zip_url, body.start)
             with writing(part), part.open("r+b" if body.start else "wb") as file:
+                if not body.start:
+                    share(part)
                 file.seek(body.start)
                 for chunk in body:
                     self._check_size(file.tell() + len(chunk))
@@ -136,7 +140,7 @@ class ZipSource:
         if not _is_zip(part):
             raise VerificationError(
                 f"expected a zip of {self._product.id}, found {size} bytes of "
-                f"{body.media_type[:60] or 'unknown type'}: {_quote_start(part)}"
+                f"{excerpt(body.media_type, 60) or 'unknown type'}: {_quote_start(part)}"
             )
         if body.length is not None and size != body.start + body.length:
             raise VerificationError(
@@ -167,4 +171,4 @@ def _is_zip(path: Path) -> bool:
 
 def _quote_start(path: Path) -> str:
     with path.open("rb") as file:
-        return repr(file.read(40).decode("ascii", "replace"))
+        return repr(excerpt(file.read(_MAX_START), 40))

@@ -1,6 +1,7 @@
 """The self-contained STAC catalog: catalog.json and the item beside its SAFE folder."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from stage_in.disk import writing
 from stage_in.errors import ProductError
 from stage_in.safe.folder import SafeFolder
+from stage_in.secrets import excerpt, strike
 from stage_in.stac.item import create_item
 from stage_in.stac.thumbnail import THUMBNAIL
 from stage_in.urls import get_origin, strip_secrets
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import pystac
 
 CATALOG = "catalog.json"
+# Neither delimiters of parameters nor encoded characters (RFC 3986, section 2).
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9._~()/-]*")
 
 
 def make_catalog(folder: SafeFolder, source: "pystac.Item") -> dict[str, bytes]:
@@ -38,7 +42,9 @@ def make_catalog(folder: SafeFolder, source: "pystac.Item") -> dict[str, bytes]:
 
     product = folder.name
     if source.id.removesuffix(".SAFE") != product.id:
-        raise ProductError(f"expected the item of {product}, found that of {source.id[:100]!r}")
+        raise ProductError(
+            f"expected the item of {product}, found that of {excerpt(source.id, 100)!r}"
+        )
     item, thumbnail = create_item(folder)
     _add_source_link(item, source)
     catalog = pystac.Catalog(
@@ -96,8 +102,9 @@ def _add_source_link(item: "pystac.Item", source: "pystac.Item") -> None:
         get_origin(href)
     except ProductError:
         return
-    if not (href.isascii() and href.isprintable()):
-        return  # it is not a URI (RFC 3986, section 2)
+    path = href.partition("://")[2].partition("/")[2]
+    if strike(href) != href or _PLAIN_PATH.fullmatch(path) is None:
+        return  # a part of it may be secret, or be no URI
     item.add_link(
         pystac.Link("via", href, "application/geo+json", "The item that this was staged from")
     )

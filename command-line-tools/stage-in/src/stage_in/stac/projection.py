@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from loguru import logger
-
 from stage_in.errors import ProductError
+from stage_in.logger import logger
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.metadata import ProductMetadata
 from stage_in.safe.raster import Raster

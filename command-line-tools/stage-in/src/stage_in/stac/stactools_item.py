@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, SubElement, register_namespace, tostring
 
-from loguru import logger
-
 from stage_in.errors import ProductError
+from stage_in.logger import logger
 from stage_in.safe.footprint import orient
 from stage_in.safe.manifest import GRANULE_METADATA, PRODUCT_METADATA
 from stage_in.safe.name import ProductName
 from stage_in.safe.xml import parse_xml
+from stage_in.secrets import excerpt
 
 if TYPE_CHECKING:
     import pystac
@@ -73,7 +73,7 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
         except Exception as error:  # it raises many kinds of exceptions for invalid metadata
             raise ProductError(
                 f"stactools-sentinel2 can't make a STAC item of {', '.join(metadata)} in "
-                f"{name.folder}: {type(error).__name__} {str(error)[:200]}"
+                f"{name.folder}: {type(error).__name__} {excerpt(error, 200)}"
             ) from error
     # Its bands, provider and licence are module-level objects that all items share.
     item = pystac.Item.from_dict(made.to_dict(include_self_link=False), preserve_dict=True)
@@ -155,7 +155,7 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
             if source not in documents:
                 raise ProductError(
                     f"expected manifest.safe to name {', '.join(documents)} as the metadata, "
-                    f"found {str(source)[:200]}"
+                    f"found {excerpt(source, 200)}"
                 )
             try:
                 return documents[source].decode()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from loguru import logger
-
 from stage_in.errors import ProductError
+from stage_in.logger import logger
 from stage_in.safe.raster import open_image
 
 if TYPE_CHECKING:

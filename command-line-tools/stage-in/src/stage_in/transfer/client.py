@@ -13,6 +13,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from stage_in.errors import ProductError, VerificationError
+from stage_in.secrets import excerpt
 from stage_in.transfer.auth import BearerAuth, NoAuth, TokenSource, TrustedAuth
 from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.pacing import Pacing
@@ -195,5 +196,6 @@ def _check_range(content_range: str, start: int, url: str) -> None:
     match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", content_range)
     if match is None or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
         raise VerificationError(
-            f"expected bytes {start} to the end of {redact(url)}, found {content_range[:80]!r}"
+            f"expected bytes {start} to the end of {redact(url)}, found "
+            f"{excerpt(content_range, 80)!r}"
         )

@@ -5,19 +5,17 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from typing import Self
-
-from loguru import logger
+from typing import Self, TypeGuard
 
 from stage_in.errors import CredentialsError, TemporaryError
+from stage_in.logger import logger
+from stage_in.secrets import PLACEHOLDERS, register, register_login
 from stage_in.transfer.token import Token
 from stage_in.transfer.token_endpoint import request_token
 from stage_in.transfer.trust import Trust
 
 CLIENT_ID = "cdse-public"  # CDSE documentation, APIs, "Token generation"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
-# What scripts write if they have found no token.
-_NO_TOKENS = {"null", "none", "undefined", "nil", "bearer"}
 # What people copy with a token.
 _AROUND = " \t\r\n,;\"'\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 _CLOCK_TOLERANCE = 60.0  # seconds by which this machine's clock may differ without being mentioned
@@ -39,6 +37,8 @@ class Credentials:
         password: str = "",
         totp: str = "",
     ) -> None:
+        register(access_token, refresh_token, totp)
+        register_login(username, password)
         self._trust = trust
         self._access: Token | None = Token.parse(access_token) if access_token else None
         self._refresh: Token | None = Token.parse(refresh_token) if refresh_token else None
@@ -58,7 +58,6 @@ class Credentials:
             CredentialsError: there is no token and nothing to obtain one with, or a variable can't
                 be a secret.
         """
-        # `log` has the same list, to strike these secrets from messages.
         names = ("ACCESS_TOKEN", "REFRESH_TOKEN", "USERNAME", "PASSWORD", "TOTP")
         found = {name.lower(): read_secret(environment, f"CDSE_{name}") for name in names}
         can_log_in = found["username"] and found["password"]
@@ -132,7 +131,9 @@ class Credentials:
         )
 
     def _renew(self) -> Token:
+        register_login(self._username, self._password)  # it must outlast all renewed tokens
         if self._refresh is not None:
+            register(self._refresh.value)
             try:
                 return self._request(grant_type="refresh_token", refresh_token=self._refresh.value)
             except CredentialsError:
@@ -149,10 +150,10 @@ class Credentials:
     def _request(self, **fields: str) -> Token:
         answer = request_token(self._trust.identity_url, {"client_id": CLIENT_ID, **fields})
         access = answer.get("access_token")
-        if not isinstance(access, str) or not access or not _TOKEN.fullmatch(access):
-            raise TemporaryError("expected an access token from the token endpoint, found none")
         refresh = answer.get("refresh_token")
-        if isinstance(refresh, str) and refresh:
+        if not _is_token(access):
+            raise TemporaryError("expected an access token from the token endpoint, found none")
+        if _is_token(refresh):
             self._refresh = Token.receive(refresh)
         token = Token.receive(access)
         logger.debug("Received an access token that expires {}", token.expiry)
@@ -172,6 +173,10 @@ def log_in(trust: Trust, username: str, password: str, totp: str) -> tuple[str, 
     credentials = Credentials(trust, username=username, password=password, totp=totp)
     access = credentials.access_token()
     return access, credentials.refresh_token
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
 def read_secret(environment: Mapping[str, str], name: str) -> str:
@@ -200,13 +205,15 @@ def _read_token(text: str, name: str) -> str:
     if text.startswith("{"):
         key = name.removeprefix("CDSE_").lower()
         try:
-            text = str(json.loads(text)[key])
-        except (ValueError, LookupError, RecursionError) as error:
+            fields = json.loads(text)
+            register(*(str(value) for name, value in fields.items() if name.endswith("_token")))
+            text = str(fields[key])
+        except (AttributeError, ValueError, LookupError, RecursionError) as error:
             raise CredentialsError(
                 f"expected a token in {name}, found JSON without a {key}. Copy the token alone"
             ) from error
     text = re.sub(r"^(authorization:\s*)?bearer\s+", "", text, flags=re.IGNORECASE).strip(_AROUND)
-    if text.startswith("$") or text.lower() in _NO_TOKENS:
+    if text.startswith("$") or text.lower() in PLACEHOLDERS:
         found = "the name of another variable" if text.startswith("$") else repr(text)
         raise CredentialsError(
             f"expected a token in {name}, found {found}. Check the script that sets it"

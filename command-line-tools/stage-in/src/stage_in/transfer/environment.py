@@ -9,6 +9,7 @@ import urllib3
 from requests.utils import get_environ_proxies, select_proxy
 
 from stage_in.errors import UsageError
+from stage_in.secrets import register_url
 
 _SCHEMES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 
@@ -42,6 +43,7 @@ def check_proxy(url: str) -> None:
         return  # the malformed URL is reported by the request
     if not proxy:
         return
+    register_url(proxy)
     name = _find_variable(proxy)
     try:
         parts = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")

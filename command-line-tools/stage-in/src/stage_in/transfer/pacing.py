@@ -7,9 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from loguru import logger
-
 from stage_in.errors import BusyError
+from stage_in.logger import logger
 
 MAX_WAIT = 60.0  # seconds between two requests for a slot, whatever the server asks for
 MIN_BACKOFF = 0.1  # seconds after a refusal; twice as long after each further one in a row,

@@ -9,6 +9,7 @@ import requests
 import urllib3
 
 from stage_in.errors import TemporaryError, UsageError, VerificationError
+from stage_in.secrets import excerpt
 from stage_in.urls import redact
 
 CHUNK_SIZE = 256 * 1024  # bytes; larger chunks are not faster
@@ -151,4 +152,4 @@ def _find_reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).rpartition(": ")[2] or type(error).__name__
-    return re.sub(r"\s+", " ", text)[:200]
+    return excerpt(text, 200)

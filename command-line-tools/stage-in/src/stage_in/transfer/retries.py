@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from loguru import logger
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from stage_in.errors import BusyError, StageInError, TemporaryError
+from stage_in.logger import logger
 from stage_in.machine import is_machine_fault
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import CONNECT_TIMEOUT

@@ -17,6 +17,7 @@ from stage_in.errors import (
     UnauthorizedError,
     UsageError,
 )
+from stage_in.secrets import excerpt
 from stage_in.transfer.auth import TokenSource
 from stage_in.transfer.response import PROXY_LOGIN, ResponseBody
 from stage_in.urls import redact
@@ -90,7 +91,7 @@ def _read_explanation(body: ResponseBody) -> str:
         text = f"{fields['code']} {fields['message']}"
     except (StageInError, ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return f" ({re.sub(r'[^ -~]+', ' ', text)[:200].strip()})"
+    return f" ({excerpt(text, 200).strip()})"
 
 
 def _read_date(value: str) -> float:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from stage_in.errors import CredentialsError, TemporaryError, VerificationError
+from stage_in.secrets import excerpt, register
 from stage_in.transfer.auth import NoAuth
 from stage_in.transfer.client import CONNECT_TIMEOUT, Session, user_agent
 from stage_in.transfer.environment import check_proxy
@@ -48,11 +49,12 @@ def request_token(url: str, fields: dict[str, str]) -> dict[str, Any]:
         answer: dict[str, Any] = dict(json.loads(content))
     except (TypeError, ValueError, RecursionError):
         answer = {}
+    register(*(str(value) for name, value in answer.items() if name.endswith("_token")))
     if response.status_code in _REJECTED:
-        reason = str(answer.get("error_description") or answer.get("error") or "no reason given")
+        reason = answer.get("error_description") or answer.get("error") or "no reason given"
         raise CredentialsError(
-            f"the token endpoint {redact(url)} refuses: {reason[:200]}. Check CDSE_USERNAME and "
-            "CDSE_PASSWORD, or set a new CDSE_REFRESH_TOKEN or CDSE_ACCESS_TOKEN"
+            f"the token endpoint {redact(url)} refuses: {excerpt(reason, 200)}. Check "
+            "CDSE_USERNAME and CDSE_PASSWORD, or set a new CDSE_REFRESH_TOKEN or CDSE_ACCESS_TOKEN"
         )
     if response.status_code != HTTPStatus.OK:
         raise TemporaryError(f"status {response.status_code} from the token endpoint {redact(url)}")

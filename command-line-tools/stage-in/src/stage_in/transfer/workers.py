@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TypeVar
 
-from loguru import logger
+from stage_in.logger import logger
 
 T = TypeVar("T")
 
