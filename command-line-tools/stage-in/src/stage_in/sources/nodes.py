@@ -21,7 +21,8 @@ from stage_in.urls import redact
 EARLY = 2.0, 0.2  # seconds, and share of the zip's time, in which changing to the zip is cheap
 LATE_FACTOR = 2.0  # after that, single files must take this many times as long as the zip
 MIN_SHARE_FOR_ZIP = 0.25  # of the product's bytes, if no single file is granted
-MIN_GAIN = 1.0  # seconds that changing to the zip must save
+MIN_GAIN = 1.0  # seconds that changing to the zip must save after a refusal,
+MIN_GAIN_BY_LATENCY = 5.0  # and without any, because one slow answer is no reason
 _MAX_NODES = 10_000
 _MAX_LIST_SIZE = 2 * 1024 * 1024  # bytes; lists of products have up to 30 KB
 _MAX_DEPTH = 16  # folders; products have five
@@ -124,7 +125,8 @@ class NodesSource:
         files = pacing.estimate(len(left), sum(left) / RATE)
         zipped = self._product_size / RATE + pacing.latency
         is_early = time.monotonic() - self._started < EARLY[0] + EARLY[1] * zipped
-        if files is not None and files > zipped * (1.0 if is_early else LATE_FACTOR) + MIN_GAIN:
+        gain = MIN_GAIN if pacing.was_refused else MIN_GAIN_BY_LATENCY
+        if files is not None and files > zipped * (1.0 if is_early else LATE_FACTOR) + gain:
             raise SourceError(f"the zip is faster than single files now: {reason}")
 
     def _list_folder(self, folder: str) -> list[tuple[str, int, int]]:

@@ -40,6 +40,7 @@ class Pacing:
 
     Attributes:
         latency: seconds between the last request that was granted and its answer.
+        was_refused: whether any request was refused.
     """
 
     def __init__(self, connections: int, max_wait: float = MAX_WAIT) -> None:
@@ -59,6 +60,7 @@ class Pacing:
         self._closed: deque[float] = deque(maxlen=32)
         self._not_before = 0.0
         self.latency = 0.0
+        self.was_refused = False
         self._generation = 0
         self._condition = threading.Condition()
 
@@ -158,6 +160,7 @@ class Pacing:
             for hypothesis, errors in self._errors.items():
                 self._errors[hypothesis] = errors * fade + (predictions[hypothesis] != granted)
             self._refusals = 0 if granted else self._refusals + 1
+            self.was_refused |= not granted
             if granted:
                 self.latency = now - requested
             if (now_chosen := self._choose()) != before:
