@@ -133,5 +133,5 @@ def test_a_working_directory_that_was_removed(
     run = StageIn(platform, folder, shell)(
         platform.item_url(new.name), "--output-dir", f"{parent}/catalog"
     )
-    assert run.code == 2, run.log
+    assert run.code == 73, run.log
     assert "The working directory can't be used" in run.reason

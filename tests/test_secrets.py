@@ -6,6 +6,7 @@ writes down of its inputs, and workflows/stage-in-secret.cwl, which keeps the to
 
 import base64
 import json
+import os
 import re
 import shlex
 import socket
@@ -375,6 +376,19 @@ def test_failed_log_in_does_not_show_the_password(platform: Sandbox, fault: str)
     assert run.stdout == ""
     assert run.stderr.startswith("cdse-token: ")
     assert ACCOUNT.password not in run.stderr
+
+
+@pytest.mark.parametrize("name", ["CDSE_USERNAME", "CDSE_PASSWORD", "CDSE_TOTP"])
+def test_secrets_that_are_not_utf8_are_refused_on_entry(
+    stage_in: StageIn, platform: Sandbox, new: Path, name: str
+) -> None:
+    secret = os.fsdecode(b"hunter2-caf\xe9")
+    variables = {"CDSE_USERNAME": "someone", "CDSE_PASSWORD": "x", "CDSE_ACCESS_TOKEN": ""}
+    run = stage_in(platform.item_url(new.name), **{**variables, name: secret})
+    assert run.code == 77, run.log
+    assert "in UTF-8, found other bytes" in run.reason
+    assert "hunter2" not in run.log
+    assert len(platform.log) == 0
 
 
 # -- What cwltool writes down

@@ -1,4 +1,5 @@
 import pytest
+from loguru import logger
 
 from stage_in.errors import UsageError
 from stage_in.transfer.trust import PLATFORM_ORIGINS, Trust
@@ -62,3 +63,28 @@ def test_identity_url_is_checked() -> None:
     for url in ("identity.example", "https://identity.example:99999/token", "https://a..b/token"):
         with pytest.raises(UsageError, match="CDSE_IDENTITY_URL"):
             Trust.from_environment({"CDSE_IDENTITY_URL": url})
+
+
+@pytest.mark.parametrize("name", ["CDSE_TRUSTED_HOSTS", "CDSE_IDENTITY_URL"])
+@pytest.mark.parametrize(
+    ("origin", "warned"),
+    [
+        ("https://mirror.example", False),
+        ("http://127.0.0.1:8080", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:8080", False),
+        ("http://localhost:8080", False),
+        ("http://mirror.example:8080", True),
+        ("http://127.0.0.1.example", True),
+        ("http://localhost.example", True),
+        ("http://192.168.0.1", True),
+    ],
+)
+def test_unencrypted_origins_are_named(name: str, origin: str, warned: bool) -> None:
+    messages: list[str] = []
+    sink = logger.add(messages.append, level="WARNING", format="{message}")
+    trust = Trust.from_environment({name: origin})
+    logger.remove(sink)
+    assert origin in {*trust.origins, trust.identity_url}
+    assert bool(messages) == warned
+    assert all(f"{name} names {origin}: " in m and "unencrypted" in m for m in messages)

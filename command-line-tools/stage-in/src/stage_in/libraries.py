@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from stage_in.errors import UsageError
+from stage_in.errors import OutputError, UsageError
 from stage_in.secrets import excerpt
 
 # Prefixes of the variables that GDAL, OpenJPEG and PROJ read.
@@ -56,13 +56,13 @@ def check_path(path: Path) -> None:
     """Check that libraries can open files in a folder.
 
     Raises:
-        UsageError: its path is not UTF-8, which GDAL and JSON need; or the working directory, which
-            pystac asks for, has been removed.
+        UsageError: its path is not UTF-8, which GDAL and JSON need.
+        OutputError: the working directory, which pystac needs, has been removed.
     """
     try:
         Path.cwd()
     except OSError as error:
-        raise UsageError(
+        raise OutputError(
             f"the working directory can't be used: {error.strerror}. Change to another one"
         ) from error
     try:

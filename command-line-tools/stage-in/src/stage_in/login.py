@@ -7,7 +7,7 @@ import click
 
 from stage_in.command import Command
 from stage_in.errors import StageInError
-from stage_in.log import forget_settings
+from stage_in.log import set_up_log
 from stage_in.machine import machine_faults_named
 
 
@@ -37,13 +37,11 @@ def main(username: str | None, refresh: bool) -> None:
 
 
 def _log_in(username: str | None) -> tuple[str, str]:
-    forget_settings()
-    from stage_in.logger import logger
     from stage_in.transfer.credentials import log_in, read_secret
     from stage_in.transfer.environment import check_certificates
     from stage_in.transfer.trust import Trust
 
-    logger.disable("stage_in")
+    set_up_log("WARNING")
     check_certificates(os.environ)
     trust = Trust.from_environment(os.environ)
     username = username or click.prompt("User", err=True)

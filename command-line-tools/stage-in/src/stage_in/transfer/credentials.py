@@ -37,6 +37,13 @@ class Credentials:
         password: str = "",
         totp: str = "",
     ) -> None:
+        """Parse the secrets, which may be "".
+
+        Raises:
+            CredentialsError: one of them can't be sent.
+        """
+        for name, secret in (("user", username), ("password", password), ("code", totp)):
+            _check_encoding(name, secret)
         register(access_token, refresh_token, totp)
         register_login(username, password)
         self._trust = trust
@@ -173,6 +180,16 @@ def log_in(trust: Trust, username: str, password: str, totp: str) -> tuple[str, 
     credentials = Credentials(trust, username=username, password=password, totp=totp)
     access = credentials.access_token()
     return access, credentials.refresh_token
+
+
+def _check_encoding(name: str, secret: str) -> None:
+    try:
+        secret.encode()
+    except UnicodeEncodeError as error:
+        raise CredentialsError(
+            f"expected a {name} in UTF-8, found other bytes. Set it again where the terminal and "
+            "the script that sets it use UTF-8"
+        ) from error
 
 
 def _is_token(value: object) -> TypeGuard[str]:

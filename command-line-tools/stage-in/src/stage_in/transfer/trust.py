@@ -4,13 +4,16 @@ The access token goes to the platform's own origins and to those that the user n
 environment. An item, a redirect or a server's answer can't add another.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import urlsplit
 
 from stage_in.errors import ProductError, UsageError
+from stage_in.logger import logger
 from stage_in.urls import get_origin, redact
 
 # The hosts of the OData API, which lists and delivers products (CDSE documentation, APIs, OData).
@@ -57,6 +60,10 @@ class Trust:
                 get_origin(identity_url)
             except ProductError as error:
                 raise UsageError(f"CDSE_IDENTITY_URL: {error}") from None
+        for origin in sorted(named):
+            _check_encryption("CDSE_TRUSTED_HOSTS", origin, "the access token")
+        if identity_url:
+            _check_encryption("CDSE_IDENTITY_URL", get_origin(identity_url), "the password")
         return cls(PLATFORM_ORIGINS | named, identity_url or IDENTITY_URL)
 
     @property
@@ -70,6 +77,21 @@ class Trust:
             return get_origin(url) in self.origins
         except ProductError:
             return False
+
+
+def _check_encryption(name: str, origin: str, secret: str) -> None:
+    """Warn of an origin to which a secret would be sent unencrypted over a network."""
+    host = urlsplit(origin).hostname or ""
+    with suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    if origin.startswith("http:") and host != "localhost":
+        logger.warning(
+            "{} names {}: {} is sent there unencrypted. Use https:// if the host supports it",
+            name,
+            origin,
+            secret,
+        )
 
 
 def _parse_origin(text: str) -> str:
