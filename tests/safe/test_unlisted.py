@@ -9,7 +9,7 @@ from stage_in.safe.unlisted import find_foreign, may_be_unlisted
 from tests.editing import find, open_folder
 
 BAND = "T32TQM_20240814T100031_B04"
-# What GDAL, PROJ, QGIS, SNAP, Sen2Cor or an operating system picks up beside an image or in a folder.
+# What GDAL, PROJ, QGIS, SNAP, Sen2Cor or a system picks up beside an image or in a folder.
 BESIDE_AN_IMAGE = [
     *(f"{BAND}.jp2{suffix}" for suffix in (".aux.xml", ".ovr", ".msk", ".OVR", ".prj", ".gmlcov")),
     *(f"{BAND}.{suffix}" for suffix in ("j2w", "jp2w", "JGW", "wld", "prj", "tab", "qpj", "qml")),
@@ -22,7 +22,14 @@ BESIDE_AN_IMAGE = [
 ELSEWHERE = [
     *("MTD_MSIL1C.xml.aux.xml", "MTD_MSIL2A.xml", "mtd_msil1c.xml", "MTD_DS.xml", "INSPIRE.xml"),
     *("proj.ini", ".gdal/gdalrc", "gdalrc", "sitecustomize.py", "x.qgs", "x.vrt", "x.tif", "x.jp2"),
-    *("S2A_x-ql.jpg.aux.xml", "S2A_x-ql.jgw", "S2A_x-ql.jpgw", "S2A_x.jp2", "x-ql.jpg", "S2A_é.jpg"),
+    *(
+        "S2A_x-ql.jpg.aux.xml",
+        "S2A_x-ql.jgw",
+        "S2A_x-ql.jpgw",
+        "S2A_x.jp2",
+        "x-ql.jpg",
+        "S2A_é.jpg",
+    ),
     *("HTML/x.aux.xml", "HTML/x.jpg.aux.xml", "HTML/x.jgw", "HTML/x.wld", "HTML/x.jpg.ovr"),
     *("HTML/x.html", "HTML/x.js", "HTML/x.tif", "HTML/x.vrt", "HTML/x.JPG", "HTML/x/x.jpg"),
     *("HTML/x.jpg ", "HTML/x.jpg\n", "HTML/.jpg", "HTML/ﬁ.jpg", "html/x.jpg", "HTML"),
@@ -53,7 +60,11 @@ def test_unlisted_files_of_real_products_are_accepted(new: Path) -> None:
     granule = Path(find(new, "MTD_TL.xml")).parent
     for path in [
         f"{new.stem}-ql.jpg",
-        *("HTML/star_bg.jpg", "HTML/banner_1.png", "rep_info/S2_User_Product_Level-1C_Metadata.xsd"),
+        *(
+            "HTML/star_bg.jpg",
+            "HTML/banner_1.png",
+            "rep_info/S2_User_Product_Level-1C_Metadata.xsd",
+        ),
         *(f"{granule}/AUX_DATA/{name}" for name in ("AUX_ECMWFT", "AUX_CAMSFO")),
     ]:
         assert may_be_unlisted(path, entries), path

@@ -117,7 +117,7 @@ def test_only_known_kinds_of_unlisted_files_are_staged(
     band = find(safe, "T*_B04.jp2")
     left_out = [
         *(f"{band}.aux.xml", f"{band}.ovr", f"{band.removesuffix('jp2')}j2w", "proj.ini"),
-        *("GRANULE/L1C_x/MTD_TL.xml", "HTML/star_bg.jgw"),
+        *("GRANULE/L1C_x/MTD_DS.xml", "HTML/star_bg.jgw"),
     ]
     for path in [*left_out, "HTML/banner_1.png", f"{new.stem}-ql.jpg"]:
         (safe / path).parent.mkdir(exist_ok=True)

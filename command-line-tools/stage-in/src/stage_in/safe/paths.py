@@ -38,6 +38,18 @@ def check_path(path: str, source: str) -> str:
     return str(PurePosixPath(path))
 
 
+def _fold(path: str) -> str:
+    """Return a path as the most tolerant file system compares it.
+
+    This is a compatibility caseless match (Unicode Standard, section 3.13, D146). It also covers
+    the canonical one, D145, in which no step may be left out: folding case can undo a
+    normalisation.
+    """
+    folded = unicodedata.normalize("NFD", path).casefold()
+    folded = unicodedata.normalize("NFKD", folded).casefold()
+    return unicodedata.normalize("NFKD", folded)
+
+
 def check_distinct(paths: Collection[str]) -> None:
     """Check that paths stay distinct on file systems that ignore case or Unicode forms.
 
@@ -46,7 +58,7 @@ def check_distinct(paths: Collection[str]) -> None:
     """
     seen: dict[str, str] = {}
     for path in paths:
-        key = unicodedata.normalize("NFC", path).casefold()
+        key = _fold(path)
         if key in seen:
             raise VerificationError(f"expected distinct paths, found {seen[key]!r} and {path!r}")
         seen[key] = path

@@ -1,8 +1,8 @@
 """The files that a product may have although its manifest does not list them.
 
 Nothing vouches for them, so only known kinds are accepted, in folders without images. A file beside
-an image could change what readers see: GDAL takes `B04.jp2.aux.xml`, `B04.jp2.ovr` and `B04.j2w` for
-parts of `B04.jp2`. Of the names below, no reader takes one for a part of another file.
+an image could change what readers see: GDAL takes `B04.jp2.aux.xml`, `B04.jp2.ovr` and `B04.j2w`
+for parts of `B04.jp2`. No reader takes a file with one of the names below for a part of another.
 """
 
 import os
@@ -46,8 +46,8 @@ def find_foreign(safe: Path, entries: Collection[str]) -> list[str]:
     """
     files = {MANIFEST, *entries}
     folders = get_folders(entries)
-    for path in [*files, *folders]:
-        folders |= {str(parent) for parent in Path(path).parents}
+    for expected in [*files, *folders]:
+        folders |= {str(parent) for parent in Path(expected).parents}
     foreign = []
     for root, subfolders, names in os.walk(safe, onerror=_raise):
         for name in sorted([*subfolders, *names]):

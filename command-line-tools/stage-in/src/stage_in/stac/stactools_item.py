@@ -68,7 +68,7 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
                 # It searches the whole href for bands and resolutions. So the href here has no
                 # parents, which might be called B12 or tile_10m.
                 made = create_item(name.folder)
-        except ProductError:
+        except (ProductError, MemoryError):
             raise
         except Exception as error:  # it raises many kinds of exceptions for invalid metadata
             raise ProductError(
