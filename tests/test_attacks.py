@@ -493,15 +493,19 @@ XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
     ),
     "image of another format": (
         lambda safe, sandbox: disguise(safe, sandbox),
-        "no JP2 signature",
+        "a readable JPEG 2000 image",
     ),
     "very many blocks": (
         lambda safe, _: resize(safe, "T*_B03.jp2", 10_000, 40, 1),
-        "10000 x 10000",
+        "a readable JPEG 2000 image",
+    ),
+    "very many boxes": (
+        lambda safe, _: flood(safe, "T*_B03.jp2", b"jp2c", b"\0\0\0\x08xml " * 200_000),
+        "seconds of processor time",
     ),
     "very many components": (
         lambda safe, _: resize(safe, "T*_TCI.jp2", 255, 1, 100),
-        "255 x 255",
+        "a readable JPEG 2000 image",
     ),
 }
 
@@ -514,6 +518,18 @@ def disguise(safe: Path, platform: Sandbox) -> None:
         f'<SimpleSource><SourceFilename relativeToVRT="0">{source}</SourceFilename></SimpleSource>'
         "</VRTRasterBand></VRTDataset>"
     )
+    reseal(safe)
+
+
+def flood(safe: Path, name: str, before: bytes, flood: bytes) -> None:
+    """Insert boxes or markers into an image, whose codestream then ends with the file."""
+    path = safe / find(safe, name)
+    content = path.read_bytes()
+    box = content.index(b"jp2c") - 4
+    place = box if before == b"jp2c" else content.index(before)
+    content = content[:place] + flood + content[place:]
+    box = content.index(b"jp2c") - 4
+    path.write_bytes(content[:box] + bytes(4) + content[box + 4 :])
     reseal(safe)
 
 

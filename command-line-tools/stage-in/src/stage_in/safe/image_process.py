@@ -62,6 +62,7 @@ def _answer() -> Iterator[dict[str, Any]]:
         yield {"failure": [type(error).__name__, str(error)[:300]]}
         return
     yield {}
+    start = _read_status("VmHWM")
     for line in sys.stdin.buffer:
         request = json.loads(line)
         path, name, size = Path(request["path"]), request["name"], request["size"]
@@ -72,7 +73,8 @@ def _answer() -> Iterator[dict[str, Any]]:
                 content, shape = draw_picture(path, name, size)
                 yield {"content": base64.b64encode(content).decode(), "shape": shape}
         except ProductError as error:
-            yield {"error": str(error)}
+            is_large = _read_status("VmHWM") > start + MAX_MEMORY / 2
+            yield {"limit" if is_large else "error": str(error)}
         except MemoryError:
             os.abort()
         except Exception:
@@ -96,7 +98,7 @@ def _set_limits() -> None:
     except OSError as error:
         raise MemoryError(f"less than {MAX_MEMORY} bytes are left for images") from error
     for limit, value in (
-        (resource.RLIMIT_DATA, _get_memory() + MAX_MEMORY),
+        (resource.RLIMIT_DATA, _read_status("VmData") + MAX_MEMORY),
         (resource.RLIMIT_CPU, math.ceil(time.process_time()) + MAX_SECONDS),
         (resource.RLIMIT_CORE, 0),
     ):
@@ -105,8 +107,10 @@ def _set_limits() -> None:
         resource.setrlimit(limit, (lower, hard))
 
 
-def _get_memory() -> int:
-    """Return the bytes that RLIMIT_DATA limits; 0 on systems that do not enforce it."""
+def _read_status(name: str) -> int:
+    """Return a number of bytes from proc_pid_status(5); 0 on systems that do not have it."""
     with suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[5]) * mmap.PAGESIZE
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
     return 0

@@ -124,6 +124,8 @@ class Images:
         answer = self._receive(name)
         if "bug" in answer:
             raise RuntimeError(answer["bug"])
+        if "limit" in answer:
+            raise LimitError(f"{answer['limit']}. It takes more memory than images of products do")
         if "error" in answer:
             raise ProductError(answer["error"])
         return answer

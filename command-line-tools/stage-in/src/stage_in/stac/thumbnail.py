@@ -7,7 +7,7 @@ from typing import Self
 
 from stage_in.errors import ProductError
 from stage_in.logger import logger
-from stage_in.safe.images import Images
+from stage_in.safe.images import Images, LimitError
 
 THUMBNAIL = "thumbnail.png"
 MEDIA_TYPE = "image/png"
@@ -36,12 +36,14 @@ class Thumbnail:
             images: reads them.
 
         Raises:
-            ProductError: none of them can be read.
+            ProductError: none of them can be read, or reading one takes too much memory or time.
         """
         failures = []
         for path in paths:
             try:
                 return cls(*images.draw_picture(safe / path, path, SIZE))
+            except LimitError:
+                raise
             except ProductError as error:
                 logger.warning("Can't make the thumbnail from this image: {}", error)
                 failures.append(str(error))
