@@ -17,7 +17,7 @@ from stage_in.secrets import excerpt
 # Real documents have up to 1 MB, with 10,000 elements and attributes. Each takes up to 0.3 kB of
 # memory in each of the two parsers.
 MAX_XML_SIZE = 4 * 1024 * 1024  # bytes
-_MAX_NODES = 200_000
+_MAX_NODES = 120_000
 _MAX_PROLOG_SIZE = 256 * 1024  # bytes before the first element
 
 _UNREADABLE = (ParseError, ValueError, LookupError, RecursionError)
