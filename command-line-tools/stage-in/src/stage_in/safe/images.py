@@ -28,6 +28,7 @@ _FAILURES = {
     "ModuleNotFoundError": ImportError,
     "MemoryError": MemoryError,
 }
+_NO_PROCESS = "this machine allows no more processes, and images are read in one of their own"
 _SIGNALS_OF_OTHERS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -43,6 +44,7 @@ class Images:
 
     def __init__(self) -> None:
         self._failure: Exception | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; "
@@ -59,8 +61,8 @@ class Images:
                 stderr=subprocess.DEVNULL,
                 env={**environment, "OPENBLAS_NUM_THREADS": "1"},
             )
-            self._input = cast("IO[bytes]", self._process.stdin)
-            self._output = cast("IO[bytes]", self._process.stdout)
+        except BlockingIOError as error:
+            self._failure = UsageError(f"{_NO_PROCESS} ({error.strerror}). Raise it (ulimit -u)")
         except OSError as error:
             self._failure = error
 
@@ -73,7 +75,7 @@ class Images:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not isinstance(self._failure, OSError):
+        if self._process is not None:
             self._process.kill()
             self._process.communicate()
 
@@ -88,7 +90,7 @@ class Images:
             self._ready = failure is None
             if failure is not None:
                 kind, text = failure
-                self._failure = _FAILURES.get(kind, RuntimeError)(f"{kind} {text}")
+                self._failure = _FAILURES.get(kind, RuntimeError)(text)
         if self._failure is not None:
             raise self._failure
 
@@ -119,8 +121,9 @@ class Images:
         self.check()
         request = {"path": str(path.absolute()), "name": name, "size": size}
         with suppress(BrokenPipeError):  # it has ended, and _receive says why
-            self._input.write(f"{json.dumps(request)}\n".encode())
-            self._input.flush()
+            stream = cast("IO[bytes]", cast("subprocess.Popen[bytes]", self._process).stdin)
+            stream.write(f"{json.dumps(request)}\n".encode())
+            stream.flush()
         answer = self._receive(name)
         if "bug" in answer:
             raise RuntimeError(answer["bug"])
@@ -131,16 +134,18 @@ class Images:
         return answer
 
     def _receive(self, name: str) -> dict[str, Any]:
+        process = cast("subprocess.Popen[bytes]", self._process)
+        stream = cast("IO[bytes]", process.stdout)
         poll = select.poll()
-        poll.register(self._output, select.POLLIN)
+        poll.register(stream, select.POLLIN)
         if not poll.poll(_MAX_WAIT * 1000):
-            self._process.kill()
+            process.kill()
             raise LimitError(f"expected to read {name} in {_MAX_WAIT} seconds, found no end of it")
-        line = self._output.readline(_MAX_ANSWER)
+        line = stream.readline(_MAX_ANSWER)
         if line.endswith(b"\n"):
             answer: dict[str, Any] = json.loads(line)
             return answer
-        code = self._process.wait()
+        code = process.wait()
         if -code in _SIGNALS_OF_OTHERS or not self._ready:
             raise UsageError(
                 f"the process that reads images was ended from outside, with {code}, while it read "
