@@ -146,6 +146,11 @@ class Images:
             answer: dict[str, Any] = json.loads(line)
             return answer
         code = process.wait()
+        if code > 0 and not self._ready:
+            raise UsageError(
+                f"the process that reads images ended with {code} before it was ready. Install the "
+                "tool again"
+            )
         if -code in _SIGNALS_OF_OTHERS or not self._ready:
             raise UsageError(
                 f"the process that reads images was ended from outside, with {code}, while it read "
