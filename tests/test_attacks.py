@@ -194,7 +194,7 @@ def pack_with_false_numbers(safe: Path, size: int = 1, offset: int | None = None
 
     APPNOTE.TXT, section 4.5.3.
     """
-    content = pack(safe, (f"{safe.name}/HTML/x.txt", b"x"))
+    content = pack(safe, (f"{safe.name}/HTML/x.png", b"x"))
     place = content.rindex(b"PK\3\4") if offset is None else offset
     content = patch(content, 24, "<I", 0xFFFFFFFF)
     content = patch(content, 42, "<I", 0xFFFFFFFF)
@@ -203,7 +203,7 @@ def pack_with_false_numbers(safe: Path, size: int = 1, offset: int | None = None
 
 def pack_damaged(safe: Path, method: int) -> bytes:
     """Return a zip with a damaged member that is not in the manifest, so that it has no digest."""
-    info = member(f"{safe.name}/HTML/x.txt", method=method)
+    info = member(f"{safe.name}/HTML/x.png", method=method)
     content = bytearray(pack(safe, (info, bytes(range(256)) * 8)))
     place = content.rindex(b"PK\3\4") + 30 + len(info.filename)
     content[place] ^= 0xFF
@@ -240,7 +240,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "absolute": (lambda safe: pack(safe, ("/tmp/evil", b"evil")), "plain relative path"),
     "link": (
         lambda safe: pack(
-            safe, (member(f"{safe.name}/HTML/x", stat.S_IFLNK | 0o777), b"../../../../precious")
+            safe, (member(f"{safe.name}/HTML/x.png", stat.S_IFLNK | 0o777), b"../../../../precious")
         ),
         "plain file",
     ),
@@ -250,7 +250,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
         "distinct paths",
     ),
     "overlap": (
-        lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x", b"evil")), 42, "<I", 0),
+        lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x.png", b"evil")), 42, "<I", 0),
         "one after another",
     ),
     "nul": (
@@ -260,14 +260,14 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "long name": (lambda safe: pack(safe, (f"{safe.name}/{'x' * 300}", b"")), "plain relative"),
     "deep": (lambda safe: pack(safe, (f"{safe.name}{'/x' * 9000}", b"")), "plain relative path"),
     "encrypted": (
-        lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x", b"x")), 8, "<H", 1),
+        lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x.png", b"x")), 8, "<H", 1),
         "encrypted",
     ),
-    "wrong CRC": (lambda safe: pack_damaged(safe, zipfile.ZIP_STORED), "x.txt"),
-    "no deflate": (lambda safe: pack_damaged(safe, zipfile.ZIP_DEFLATED), "x.txt"),
+    "wrong CRC": (lambda safe: pack_damaged(safe, zipfile.ZIP_STORED), "x.png"),
+    "no deflate": (lambda safe: pack_damaged(safe, zipfile.ZIP_DEFLATED), "x.png"),
     "another name before the bytes": (
         lambda safe: patch(
-            pack(safe, (f"{safe.name}/HTML/x", b"x")), 30, "<4s", b"S3B_", local=True
+            pack(safe, (f"{safe.name}/HTML/x.png", b"x")), 30, "<4s", b"S3B_", local=True
         ),
         "differ",
     ),
@@ -285,7 +285,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     ),
     "offset of 2**64 - 1": (
         lambda safe: pack_with_false_numbers(safe, offset=2**64 - 1),
-        "x.txt",
+        "x.png",
     ),
     "many members": (lambda safe: pack_many(safe, 15_000), "at most 10000 members"),
     "very many members": (lambda safe: pack_many(safe, 200_000), "a zip of"),
@@ -493,15 +493,19 @@ XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
     ),
     "image of another format": (
         lambda safe, sandbox: disguise(safe, sandbox),
-        "no JP2 signature",
+        "a readable JPEG 2000 image",
     ),
     "very many blocks": (
         lambda safe, _: resize(safe, "T*_B03.jp2", 10_000, 40, 1),
-        "10000 x 10000",
+        "a readable JPEG 2000 image",
+    ),
+    "very many boxes": (
+        lambda safe, _: flood(safe, "T*_B03.jp2", b"jp2c", b"\0\0\0\x08xml " * 200_000),
+        "seconds of processor time",
     ),
     "very many components": (
         lambda safe, _: resize(safe, "T*_TCI.jp2", 255, 1, 100),
-        "255 x 255",
+        "a readable JPEG 2000 image",
     ),
 }
 
@@ -514,6 +518,18 @@ def disguise(safe: Path, platform: Sandbox) -> None:
         f'<SimpleSource><SourceFilename relativeToVRT="0">{source}</SourceFilename></SimpleSource>'
         "</VRTRasterBand></VRTDataset>"
     )
+    reseal(safe)
+
+
+def flood(safe: Path, name: str, before: bytes, flood: bytes) -> None:
+    """Insert boxes or markers into an image, whose codestream then ends with the file."""
+    path = safe / find(safe, name)
+    content = path.read_bytes()
+    box = content.index(b"jp2c") - 4
+    place = box if before == b"jp2c" else content.index(before)
+    content = content[:place] + flood + content[place:]
+    box = content.index(b"jp2c") - 4
+    path.write_bytes(content[:box] + bytes(4) + content[box + 4 :])
     reseal(safe)
 
 
@@ -643,7 +659,7 @@ def make_listing(*found: tuple[str, int, int]) -> bytes:
 
 LISTINGS: dict[str, tuple[bytes, str]] = {
     "sizes of 4300 digits": (
-        make_listing(*((f"{number}.txt", 10**4299 * 9, 0) for number in range(2))),
+        make_listing(*((f"{number}.png", 10**4299 * 9, 0) for number in range(2))),
         "at most 10000000000 bytes",
     ),
     "very many": (

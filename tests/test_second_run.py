@@ -108,3 +108,35 @@ def test_a_part_of_a_complete_output_stays_complete(
     shutil.copytree(stage_in.folder / "catalog", tmp_path / "first")
     assert stage_in(item, "--assets", "B04").code == 0
     assert_same_tree(tmp_path / "first", stage_in.folder / "catalog")
+
+
+@pytest.mark.parametrize("name", ["T*_B04.jp2", "MTD_MSIL1C.xml"])
+def test_a_foreign_file_beside_an_image_is_refused_and_kept(
+    stage_in: StageIn, platform: Sandbox, new: Path, name: str
+) -> None:
+    """It changes what GDAL reads, but it may be the user's own."""
+    item = platform.item_url(new.name)
+    assert stage_in(item).code == 0
+    (image,) = (stage_in.folder / "catalog").rglob(name)
+    foreign = image.with_name(f"{image.name}.aux.xml")
+    foreign.write_text("<PAMDataset/>")
+    run = stage_in(item)
+    assert run.code == 73, run.log
+    assert foreign.name in run.reason
+    assert foreign.is_file()
+    foreign.unlink()
+    assert stage_in(item).code == 0
+
+
+def test_a_foreign_file_in_the_staging_folder_is_removed(
+    stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
+) -> None:
+    item = platform.item_url(new.name)
+    fault = platform.faults.add("on=download path=*_B12.jp2* status=503")
+    assert stage_in(item, "--patience", "1").code == 75
+    platform.faults.remove(fault)
+    (image,) = (stage_in.folder / ".catalog.staging").rglob("T*_B04.jp2")
+    image.with_name(f"{image.name}.ovr").write_bytes(b"x")
+    run = stage_in(item)
+    assert run.code == 0, run.log
+    assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)

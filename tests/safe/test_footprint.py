@@ -12,22 +12,31 @@ from shapely.geometry import Polygon, shape
 
 from stage_in.errors import ProductError
 from stage_in.safe.footprint import check_footprint, orient
+from stage_in.safe.tile import Tile
 
 PAIRS = "46 9 46 10 45 10 45 9 46 9"
+TILE = Tile.parse("32TNR")  # 44.1 to 45.1 degrees north, 9 to 10.4 degrees east
+
+
+def cross(corners: int) -> str:
+    """Return a ring that crosses itself at most of its sides."""
+    return " ".join(f"{45 + number / 1000} {9 + number % 2}" for number in range(corners))
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("tile", "text"),
     [
-        PAIRS,
-        f"\n  {PAIRS} ",
-        "46 180 46 -179 45 -179 45 180 46 180",
-        "46 9 46 10 45 10 45 9",  # not closed
-        "46 9 46 10 45 10 45 9 45.5 8 46 9",  # twelve numbers, closed as pairs
+        ("32TNR", PAIRS),
+        ("32TNR", f"\n  {PAIRS} "),
+        ("32TNR", "46 9 46 10 45 10 45 9"),  # not closed
+        ("32TNR", "46 9 46 10 45 10 45 9 45.5 8.6 46 9"),  # twelve numbers, closed as pairs
+        ("32TNR", "46 9 45 10 46 10 45 9 46 9"),  # crosses itself
+        ("01TBL", "46 180 46 -179 45 -179 45 180 46 180"),
+        ("60TXR", "46 180 46 -179.9 45 -179.9 45 180 46 180"),
     ],
 )
-def test_pairs(text: str) -> None:
-    check_footprint(text, "EXT_POS_LIST")
+def test_pairs(tile: str, text: str) -> None:
+    check_footprint(text, Tile.parse(tile), "EXT_POS_LIST")
 
 
 @pytest.mark.parametrize(
@@ -42,12 +51,17 @@ def test_pairs(text: str) -> None:
         "46 181 46 10 45 10 45 9 46 181",
         "46 9 46 x 45 10 45 9 46 9",
         "46 9 46 NaN 45 10 45 9 46 9",
+        "46 9 46 1e308 45 10 45 9 46 9",
         " ".join(["46 9"] * 201),
+        "46 9 46 10 45 10 45 16 46 9",  # a corner in another zone
+        "-46 9 -46 10 -45 10 -45 9 -46 9",  # in the other hemisphere
+        "90 -180 90 180 -90 180 -90 -180 90 -180",  # the whole Earth
+        cross(199),
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ProductError, match="EXT_POS_LIST"):
-        check_footprint(text, "EXT_POS_LIST")
+        check_footprint(text, TILE, "EXT_POS_LIST")
 
 
 # Rings around 180°, counter-clockwise, with continuous longitudes.

@@ -64,7 +64,14 @@ def test_the_baseline_in_tile_id_is_ignored() -> None:
 def test_notations_of_a_doi(doi: str) -> None:
     old = "https://doi.org/10.5270/S2_-742ikth"
     assert read(NEW, PRODUCT, old, f"{doi}10.5270/S2_-742ikth").doi == "10.5270/S2_-742ikth"
-    assert read(NEW, PRODUCT, old, f"{doi}unknown").doi is None
+    for unknown in (
+        "unknown",
+        "10.5270/&lt;x&gt;",
+        f"10.5270/{'x' * 101}",
+        "10.x/y",
+        "10.5270/a?b=c",
+    ):
+        assert read(NEW, PRODUCT, old, f"{doi}{unknown}").doi is None
 
 
 REFUSED = {
@@ -91,6 +98,10 @@ REFUSED = {
     "zone": (GRANULE, "EPSG:32632", "EPSG:32633", "expected EPSG:32632"),
     "no size": (GRANULE, "<NROWS>1098</NROWS>", "", "/NROWS in"),
     "clouds": (GRANULE, "CLOUDY_PIXEL_PERCENTAGE>", "CLOUDY_PIXEL_PERCENTAGE>900", "0 to 100"),
+    "place": (PRODUCT, "EXT_POS_LIST>42", "EXT_POS_LIST>52", "at the tile in the product's name"),
+    "rows": (GRANULE, "<NROWS>1098</NROWS>", "<NROWS>99999</NROWS>", "NROWS"),
+    "corner": (GRANULE, "<ULX>699960<", "<ULX>1e300<", "ULX"),
+    "corner of a resolution": (GRANULE, '<Geoposition resolution="60"', "<Geoposition", "ULX"),
     "no content": (GRANULE, "Image_Content_QI", "Content", "Image_Content_QI"),
     "sun": (GRANULE, '<ZENITH_ANGLE unit="deg">3', '<ZENITH_ANGLE unit="deg">x', "ZENITH_ANGLE"),
 }

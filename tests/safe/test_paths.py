@@ -11,7 +11,18 @@ from stage_in.safe.paths import check_distinct, check_path
     [
         *("", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", "./a", "a/./b", "a//b", "a/"),
         *("a\\b", "..\\x", "C:x", "C:/x", "a\0b", "a\nb", "a\x7f", "a\u202eb", " a", "a ", "a/ b"),
-        *("a#b", "a%2e", "a?b", "x" * 256, "é" * 128, "a\ud800", "/".join("x" * 501)),
+        *(
+            "a#b",
+            "a%2e",
+            "a?b",
+            "x" * 256,
+            "é" * 128,
+            "a\ud800",
+            "a.",
+            "a./b",
+            "A~1",
+            "/".join("x" * 501),
+        ),
     ],
 )
 def test_paths_that_leave_their_folder_or_mislead_are_refused(path: str) -> None:
@@ -31,6 +42,15 @@ def test_plain_paths_are_accepted(path: str) -> None:
         (["a", "A"], "distinct paths, found 'a' and 'A'"),
         (["é", "e\u0301"], "distinct paths"),
         (["straße", "STRASSE"], "distinct paths"),
+        # Folding case undoes the normalisation, or the other way round.
+        (["\u1fb3\u0301", "\u1fb4"], "distinct paths"),
+        (["\u03b1\u0345\u0301", "\u1fb4"], "distinct paths"),
+        (["\u1e9b\u0323", "\u1e69"], "distinct paths"),
+        (["ﬁ", "fi"], "distinct paths"),
+        (["\u212a", "k"], "distinct paths"),
+        (["\u0131", "I"], "distinct paths"),
+        (["a\ufe0f", "a"], "distinct paths"),
+        (["a\u034f", "A"], "distinct paths"),
         (["a", "a/b"], "'a' also as a folder of 'a/b'"),
         (["a/b/c", "b", "A"], "'A' also as a folder of 'a/b/c'"),
     ],

@@ -1,4 +1,4 @@
-"""The headers of images, checked before GDAL reads them."""
+"""The headers of images, and images that no product has."""
 
 import struct
 from pathlib import Path
@@ -18,6 +18,7 @@ def image(new: Path) -> bytes:
 
 
 def read(content: bytes, tmp_path: Path) -> Raster:
+    """Read an image in this process, where only well-meant images are safe."""
     path = tmp_path / "image.jp2"
     path.write_bytes(content)
     return Raster.read(path, "image.jp2")
@@ -44,17 +45,7 @@ def test_an_image(image: bytes, tmp_path: Path) -> None:
     assert raster.bbox == [west, north - 1920, west + 1920, north]
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        {"right": 10_981},
-        {"bottom": 2**32 - 1},
-        {"width": 1, "height": 1},
-        {"width": 0, "height": 0},
-        {"right": 10_000, "bottom": 10_000, "width": 10_000, "height": 10_000},
-        {"right": 10_980, "bottom": 10_980, "width": 64, "height": 64},
-    ],
-)
+@pytest.mark.parametrize("numbers", [{"right": 10_981}, {"bottom": 10_981}])
 def test_images_larger_than_a_tile_are_refused(
     image: bytes, tmp_path: Path, numbers: dict[str, int]
 ) -> None:
@@ -67,43 +58,6 @@ def test_images_larger_than_a_tile_are_refused(
 def test_an_image_as_large_as_a_tile(image: bytes, tmp_path: Path) -> None:
     largest = set_size(image, right=10_980, bottom=10_980, width=1024, height=1024)
     assert read(largest, tmp_path).shape == (10_980, 10_980)
-
-
-def test_too_many_components(image: bytes, tmp_path: Path) -> None:
-    content = bytearray(image)
-    struct.pack_into(">H", content, image.index(b"\xff\x4f\xff\x51") + 40, 17)
-    with pytest.raises(ProductError, match="of 17 components"):
-        read(bytes(content), tmp_path)
-
-
-def test_three_ways_to_write_the_length_of_a_box(image: bytes, tmp_path: Path) -> None:
-    """In 4 bytes, in 8 more, or as 0 for the rest of the file (ISO 15444-1, I.4)."""
-    box = image.index(b"jp2c") - 4
-    stream = image[box + 8 :]
-    for head in (
-        struct.pack(">I4s", len(stream) + 8, b"jp2c"),
-        struct.pack(">I4sQ", 1, b"jp2c", len(stream) + 16),
-        struct.pack(">I4s", 0, b"jp2c"),
-    ):
-        content = image[:box] + head + stream
-        assert read(content, tmp_path).shape == (192, 192)
-        with pytest.raises(ProductError, match="its header announces"):
-            read(set_size(content, width=1, height=1), tmp_path)
-
-
-@pytest.mark.parametrize("where", ["before", "behind"])
-def test_other_boxes_must_be_small(image: bytes, tmp_path: Path, where: str) -> None:
-    """GDAL reads them into memory."""
-    box = image.index(b"jp2c") - 4
-    for length, fits in ((1000, True), (2 * 1024 * 1024, False)):
-        other = struct.pack(">I4s", length + 8, b"free") + bytes(length)
-        before, behind = (other, b"") if where == "before" else (b"", other)
-        content = image[:box] + before + image[box:] + behind
-        if fits:
-            assert read(content, tmp_path).shape == (192, 192)
-        else:
-            with pytest.raises(ProductError, match="more than 1048576 bytes beside it"):
-                read(content, tmp_path)
 
 
 @pytest.mark.parametrize(

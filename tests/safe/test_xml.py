@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stage_in.errors import ProductError
+from stage_in.errors import ProductError, VerificationError
 from stage_in.safe.xml import XmlFile, check_prolog, parse_number, parse_xml
 
 DOCUMENT = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -118,3 +118,11 @@ def test_deeply_nested_elements() -> None:
 def test_a_wrong_encoding_is_refused(declared: str) -> None:
     with pytest.raises(ProductError, match=r"XML in MTD\.xml"):
         parse_xml(f'<?xml version="1.0" encoding="{declared}"?><a/>'.encode(), "MTD.xml")
+
+
+@pytest.mark.parametrize("unit", ["<x/>", '<x a="" b=""/>', "<!---->", "<?x?>"])
+def test_a_document_has_a_maximum_number_of_elements(unit: str) -> None:
+    """Each of them takes far more memory than its text."""
+    content = f"<x>{unit * 130_000}</x>".encode()
+    with pytest.raises(VerificationError, match=r"at most 120000 elements .* in MTD\.xml"):
+        parse_xml(content, "MTD.xml")

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.server import Sandbox
 from tests.conftest import SameTree, StageIn
-from tests.editing import PRODUCT, edit
+from tests.editing import PRODUCT, edit, find
 from tests.sources.downloads import count_downloads
 
 
@@ -106,6 +106,33 @@ def test_a_cut_file_without_digest_is_downloaded_from_its_start(
     requests = stage_in.platform.log.of("download", "*IMG_DATA*_B02.jp2*")
     assert [x.header("Range") for x in requests] == [None, None]
     assert_same_tree(large, stage_in.folder / "catalog" / large.stem / large.name)
+
+
+@pytest.mark.parametrize("transport", ["nodes", "zip"])
+def test_only_known_kinds_of_unlisted_files_are_staged(
+    stage_in: StageIn, new: Path, tmp_path: Path, assert_same_tree: SameTree, transport: str
+) -> None:
+    """GDAL would read the side-car files as parts of the image."""
+    safe = shutil.copytree(new, tmp_path / new.name)
+    band = find(safe, "T*_B04.jp2")
+    left_out = [
+        *(f"{band}.aux.xml", f"{band}.ovr", f"{band.removesuffix('jp2')}j2w", "proj.ini"),
+        *("GRANULE/L1C_x/MTD_DS.xml", "HTML/star_bg.jgw"),
+    ]
+    for path in [*left_out, "HTML/banner_1.png", f"{new.stem}-ql.jpg"]:
+        (safe / path).parent.mkdir(exist_ok=True)
+        (safe / path).write_bytes(b"nobody vouches for this")
+    stage_in.platform.add_product(safe)
+    run = stage_in(stage_in.platform.item_url(safe.name), "--transport", transport)
+    assert run.code == 0, run.log
+    (warning,) = (line for line in run.log.splitlines() if "Left out" in line)
+    assert f"Left out {len(left_out)} files" in warning
+    assert all(path in warning for path in left_out)
+    assert "manifest.safe, 3 by size; it does not vouch for 3" in run.log
+    for path in left_out:
+        (safe / path).unlink()
+    (safe / "GRANULE/L1C_x").rmdir()
+    assert_same_tree(safe, stage_in.folder / "catalog" / new.stem / new.name)
 
 
 @pytest.mark.parametrize("transport", ["nodes", "zip"])

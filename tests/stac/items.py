@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stage_in.safe.images import Images
 from stage_in.stac.item import create_item
 from stage_in.stac.thumbnail import THUMBNAIL
 from tests.editing import open_folder
@@ -14,7 +15,8 @@ Fields = dict[str, Any]
 def make_item(safe: Path, *, partial: bool = False, verified: bool = True) -> Fields:
     """Make the item of a product, as it is written to disk, and write its thumbnail."""
     folder = open_folder(safe, partial=partial, verified=verified)
-    item, thumbnail = create_item(folder)
+    with Images() as images:
+        item, thumbnail = create_item(folder, images)
     if thumbnail is not None:
         (safe.parent / THUMBNAIL).write_bytes(thumbnail.content)
     return json.loads(json.dumps(item.to_dict(include_self_link=False)))

@@ -20,6 +20,7 @@ from sandbox.product import NEW, OLD, Recipe
 from sandbox.server import Sandbox
 from stage_in.errors import OutputError, ProductError
 from stage_in.safe.bands import BANDS
+from stage_in.safe.images import Images
 from stage_in.secrets import register
 from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
 from tests.conftest import ROOT, SHARED, SameTree, StageIn
@@ -40,7 +41,8 @@ def make_source_item(safe: Path, href: str | None = SOURCE) -> pystac.Item:
 def write(safe: Path, href: str | None = SOURCE, **options: bool) -> Fields:
     """Write the catalog of a product, and return its item."""
     catalog = safe.parent.parent
-    files = make_catalog(open_folder(safe, **options), make_source_item(safe, href))
+    with Images() as images:
+        files = make_catalog(open_folder(safe, **options), make_source_item(safe, href), images)
     assert CATALOG in files
     write_files(catalog, files)
     return json.loads((safe.parent / f"{safe.stem}.json").read_text(encoding="utf-8"))
@@ -111,8 +113,8 @@ def test_the_item_of_another_product_is_refused(make: Make) -> None:
     safe = make()
     other = make_source_item(safe)
     other.id = other.id.replace("S2A", "S2B")
-    with pytest.raises(ProductError, match="S2B"):
-        make_catalog(open_folder(safe), other)
+    with Images() as images, pytest.raises(ProductError, match="S2B"):
+        make_catalog(open_folder(safe), other, images)
 
 
 def test_a_renamed_folder_is_refused(make: Make) -> None:
@@ -133,7 +135,8 @@ def test_a_catalog_that_cannot_be_written(make: Make) -> None:
 def test_files_that_differ(make: Make) -> None:
     safe = make()
     catalog = safe.parent.parent
-    files = make_catalog(open_folder(safe), make_source_item(safe))
+    with Images() as images:
+        files = make_catalog(open_folder(safe), make_source_item(safe), images)
     assert find_differing(catalog, files) == files
     write_files(catalog, files)
     assert find_differing(catalog, files) == {}

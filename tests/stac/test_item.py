@@ -22,6 +22,7 @@ from sandbox.product import NEW, OLD, Recipe, make_product
 from sandbox.server import Sandbox
 from stage_in.errors import ProductError
 from stage_in.safe.bands import BANDS
+from stage_in.safe.images import Images
 from stage_in.stac.item import create_item
 from tests.conftest import PIXELS, StageIn
 from tests.editing import MANIFEST, PRODUCT, find, open_folder, reseal
@@ -326,8 +327,8 @@ def test_a_partial_product_needs_its_metadata(make: Make, name: str) -> None:
     safe = make()
     folder = open_folder(safe, partial=True)
     (safe / find(safe, name)).unlink()
-    with pytest.raises(ProductError, match=name):
-        create_item(folder)
+    with Images() as images, pytest.raises(ProductError, match=name):
+        create_item(folder, images)
 
 
 def test_an_unverified_product(make: Make) -> None:

@@ -14,6 +14,7 @@ from sandbox.footprint import bounds
 from sandbox.grid import locate
 from sandbox.product import NEW, Recipe
 from stage_in.errors import ProductError
+from stage_in.safe.images import LimitError
 from tests.conftest import PIXELS, SHARED
 from tests.editing import edit, find, reseal
 from tests.stac.conftest import Copy, Make
@@ -101,6 +102,23 @@ def test_a_mask_that_cannot_be_read_is_no_failure(copied: Copy, new: Path) -> No
         assert not [field for field in item["assets"][key] if field.startswith("proj:")]
     assert any("MSK_QUALIT_B05" in line for line in lines)
     assert item["assets"]["thumbnail"]["proj:shape"] == [343, 343]
+
+
+@pytest.mark.parametrize("name", ["MSK_QUALIT_B05.jp2", "*_PVI.jp2"])
+def test_an_optional_image_that_exhausts_memory_is_refused(
+    copied: Copy, new: Path, name: str
+) -> None:
+    safe = copied(new)
+    path = safe / find(safe, name)
+    content = path.read_bytes()
+    box, place = content.index(b"jp2c") - 4, content.index(b"\xff\x90\0\x0a")
+    comments = b"\xff\x64\0\2" * 25_000_000
+    path.write_bytes(
+        content[:box] + bytes(4) + content[box + 4 : place] + comments + content[place:]
+    )
+    reseal(safe)
+    with pytest.raises(LimitError, match=path.name):
+        make_item(safe)
 
 
 # -- anywhere on Earth

@@ -136,3 +136,32 @@ def test_its_failures_are_translated(new: Path) -> None:
         make_item(new, **{PRODUCT: changed})
     assert "\n" not in str(error.value)
     assert error.value.exit_code == 65
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "key"),
+    [
+        (PRODUCT, 'datatakeIdentifier="', 'datatakeIdentifier="&lt;script>', "s2:datatake_id"),
+        (PRODUCT, 'datastripIdentifier="', f'datastripIdentifier="{"x" * 100}', "s2:datastrip_id"),
+        (PRODUCT, "<DATATAKE_TYPE>", "<DATATAKE_TYPE>see https://evil/ ", "s2:datatake_type"),
+        (
+            *("MTD_TL.xml", "</Image_Content_QI>"),
+            "<WATER_PERCENTAGE>1e300</WATER_PERCENTAGE></Image_Content_QI>",
+            "s2:water_percentage",
+        ),
+        (
+            *("MTD_TL.xml", "</Image_Content_QI>"),
+            "<PRODUCT_TYPE>7</PRODUCT_TYPE></Image_Content_QI>",
+            "s2:product_type",
+        ),
+    ],
+)
+def test_values_that_are_copied_are_bounded(
+    new: Path, name: str, before: str, after: str, key: str
+) -> None:
+    path = find(new, name)
+    text = (new / path).read_text()
+    changed = text.replace(before, after)
+    assert changed != text
+    with pytest.raises(ProductError, match=key):
+        make_item(new, **{path: changed.encode()})

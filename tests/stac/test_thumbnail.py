@@ -10,6 +10,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from sandbox.product import NEW, make_product
 from stage_in.errors import ProductError
+from stage_in.safe.images import Images
 from stage_in.stac.thumbnail import Thumbnail
 from tests.editing import find
 
@@ -22,6 +23,11 @@ pytestmark = pytest.mark.filterwarnings(
 def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A product that the edge of the swath crosses."""
     return make_product(tmp_path_factory.mktemp("half"), replace(NEW, pixels=960, nodata=True))
+
+
+def make_thumbnail(safe: Path, paths: list[str]) -> Thumbnail:
+    with Images() as images:
+        return Thumbnail.make(safe, paths, images)
 
 
 def read_pixels(thumbnail: Thumbnail, folder: Path) -> np.ndarray:
@@ -37,7 +43,7 @@ def read_pixels(thumbnail: Thumbnail, folder: Path) -> np.ndarray:
 @pytest.mark.parametrize("image", ["*_PVI.jp2", "*_TCI.jp2"])
 def test_picture(half: Path, tmp_path: Path, image: str) -> None:
     before = sorted(half.rglob("*"))
-    thumbnail = Thumbnail.make(half, [find(half, image)])
+    thumbnail = make_thumbnail(half, [find(half, image)])
     assert thumbnail.shape == (343, 343)
     *colours, alpha = read_pixels(thumbnail, tmp_path)
     assert alpha.shape == (343, 343)
@@ -49,12 +55,12 @@ def test_picture(half: Path, tmp_path: Path, image: str) -> None:
     assert all(colour[alpha == 255].std() > 10 for colour in colours)
     assert all((colour[alpha == 0] == 0).all() for colour in colours)
     assert sorted(half.rglob("*")) == before
-    assert Thumbnail.make(half, [find(half, image)]) == thumbnail
+    assert make_thumbnail(half, [find(half, image)]) == thumbnail
 
 
 def test_the_colours_are_those_of_the_image(half: Path, tmp_path: Path) -> None:
     path = find(half, "*_TCI.jp2")
-    picture = read_pixels(Thumbnail.make(half, [path]), tmp_path)
+    picture = read_pixels(make_thumbnail(half, [path]), tmp_path)
     with rasterio.open(half / path) as image:
         expected = image.read(out_shape=(3, 343, 343))
     assert (picture[:3] == expected).all()
@@ -65,18 +71,18 @@ def test_the_next_image_is_used_if_one_cannot_be_read(half: Path, tmp_path: Path
         if content is not None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(ProductError, match=name):
-            Thumbnail.make(tmp_path, [name])
+            make_thumbnail(tmp_path, [name])
         (tmp_path / "good.jp2").write_bytes((half / find(half, "*_PVI.jp2")).read_bytes())
-        assert Thumbnail.make(tmp_path, [name, "good.jp2"]).shape == (343, 343)
+        assert make_thumbnail(tmp_path, [name, "good.jp2"]).shape == (343, 343)
 
 
 def test_a_truncated_image(half: Path, tmp_path: Path) -> None:
     content = (half / find(half, "*_PVI.jp2")).read_bytes()
     (tmp_path / "short.jp2").write_bytes(content[: len(content) // 3])
     with pytest.raises(ProductError, match=r"short\.jp2"):
-        Thumbnail.make(tmp_path, ["short.jp2"])
+        make_thumbnail(tmp_path, ["short.jp2"])
 
 
 def test_a_band_is_not_a_true_colour_image(half: Path) -> None:
     with pytest.raises(ProductError, match="red, green and blue"):
-        Thumbnail.make(half, [find(half, "T*_B04.jp2")])
+        make_thumbnail(half, [find(half, "T*_B04.jp2")])

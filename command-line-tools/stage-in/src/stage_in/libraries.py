@@ -4,7 +4,6 @@ Environment variables of other programs (QGIS, PostGIS, another GDAL) can make t
 low limit of memory. Such a failure must not be blamed on the product.
 """
 
-import base64
 import os
 import threading
 from collections.abc import MutableMapping
@@ -13,23 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stage_in.errors import OutputError, UsageError
+from stage_in.safe.images import Images
 from stage_in.secrets import excerpt
 
 # Prefixes of the variables that GDAL, OpenJPEG and PROJ read.
 _PREFIXES = ("GDAL_", "OGR_", "CPL_", "OPJ_", "PROJ_", "JP2")
 _NO_FILE = {"GDAL_CONFIG_FILE": os.devnull}  # otherwise GDAL reads ~/.gdal/gdalrc
-# One georeferenced pixel in JPEG 2000.
-_IMAGE = base64.b64decode(
-    "AAAADGpQICANCocKAAAAFGZ0eXBqcDIgAAAAAGpwMiAAAAAtanAyaAAAABZpaGRyAAAAAQAAAAEAAQcHAAAAAAAP"
-    "Y29scgEAAAAAABEAAAEsdXVpZLFL+L0IPUtDpa6M19WmzgNJSSoACgAAAAAADQAAAQMAAQAAAAEAAAABAQMAAQAA"
-    "AAEAAAACAQMAAQAAAAgAAAADAQMAAQAAAAEAAAAGAQMAAQAAAAEAAAARAQQAAQAAAAgAAAAVAQMAAQAAAAEAAAAW"
-    "AQMAAQAAAAEAAAAXAQQAAQAAAAEAAAAcAQMAAQAAAAEAAAAOgwwAAwAAAMwAAACChAwABgAAAOQAAACvhwMAEAAA"
-    "AKwAAAAAAAAAAQABAAAAAwABBAAAAQABAAYIAAABAI4jBAwAAAEAKSMAAAAAAADwPwAAAAAAAPA/AAAAAAAAAAAA"
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAADwPwAAAAAAAABAAAAAAAAAAAAAAACeanAyY/9P/1EAKQACAAAA"
-    "AQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAAQcBAf9SAA0BAAABAAAEBAABmf9cAARAQP9kAD0AAUNyZWF0"
-    "ZWQgYnkgT3BlbkpQRUcgdmVyc2lvbiAyLjUuMy4gTE9TU0xFU1Mgc2V0dGluZ3MgdXNlZP+QAAoAAAAAABMAAf+T"
-    "z7QICZ//2Q=="
-)
 
 
 def isolate(environment: MutableMapping[str, str]) -> None:
@@ -77,7 +65,8 @@ def check_path(path: Path) -> None:
 class Libraries:
     """Loads and checks the libraries in a thread, while the process waits for a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, images: Images) -> None:
+        self._images = images
         self._failure: Exception | None = None
         self._settings = _list_settings(os.environ)  # rasterio adds some when it is imported
         self._thread = threading.Thread(target=self._load, daemon=True)
@@ -98,6 +87,13 @@ class Libraries:
         """
         if self._thread.ident is not None:
             self._thread.join()
+        if self._failure is None:
+            try:
+                self._images.check()
+            except UsageError:
+                raise
+            except Exception as error:  # whatever it is, it is this machine's fault
+                self._failure = error
         if self._failure is not None:
             remedy = "Install the tool again"
             if self._settings:
@@ -109,25 +105,13 @@ class Libraries:
 
     def _load(self) -> None:
         try:
-            _try_out()
-        except Exception as error:  # whatever it is, it is this machine's fault
+            # With too little memory, this raises an exception, while OpenBLAS ends the process.
+            import_module("rasterio.crs")
+            from stage_in.stac.stactools_item import preload
+
+            preload()
+        except Exception as error:
             self._failure = error
-
-
-def _try_out() -> None:
-    """Load the libraries, resolve one EPSG code, and open one tiny JPEG 2000 image."""
-    from rasterio.crs import CRS
-    from rasterio.io import MemoryFile
-
-    CRS.from_epsg(32632)
-    # Without georeferencing there would be a warning. To suppress it here would change what the
-    # other threads warn of.
-    with MemoryFile(_IMAGE, ext=".jp2") as file, file.open(driver="JP2OpenJPEG") as image:
-        image.read()
-
-    from stage_in.stac.stactools_item import preload
-
-    preload()
 
 
 def _list_settings(environment: MutableMapping[str, str]) -> list[str]:

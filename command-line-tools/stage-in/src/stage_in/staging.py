@@ -12,6 +12,7 @@ from stage_in.libraries import Libraries, check_path
 from stage_in.logger import logger
 from stage_in.output import Output
 from stage_in.safe.folder import SafeFolder
+from stage_in.safe.images import Images
 from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.safe.verification import check_safe_folder, restore_folders
 from stage_in.secrets import register_url
@@ -84,7 +85,11 @@ class Staging:
             StageInError: the kind depends on the failure.
         """
         check_path(output_dir)
-        libraries = Libraries()
+        with Images() as images:
+            return self._stage_catalog(item, output_dir, images)
+
+    def _stage_catalog(self, item: "pystac.Item | str", output_dir: Path, images: Images) -> Path:
+        libraries = Libraries(images)
         if isinstance(item, str):
             item = self._read_item(item)
         product = Product.from_item(item, self._trust.origins)
@@ -93,13 +98,13 @@ class Staging:
             published = find_published(product.name, output.path, self._settings.bands)
             if published is not None:
                 libraries.check()
-                self._repair(published, output, item)
+                self._repair(published, output, item, images)
                 logger.success("{} is complete already: {}", product.id, path)
                 return path
             logger.info("Staging {} from {}", product.id, product.origin)
             parent = output.catalog / product.id
             folder = self._download(product, output, parent, libraries.check, read_item)
-            write_files(output.catalog, make_catalog(folder, item))
+            write_files(output.catalog, make_catalog(folder, item, images))
             output.publish(output.catalog)
         logger.success("Staged {}: {}", product.id, path)
         return path
@@ -126,14 +131,16 @@ class Staging:
                 output.publish(folder.path)
         return output.path
 
-    def _repair(self, folder: SafeFolder, output: Output, item: "pystac.Item") -> None:
+    def _repair(
+        self, folder: SafeFolder, output: Output, item: "pystac.Item", images: Images
+    ) -> None:
         """Write again what is missing beside a verified SAFE folder, or differs from what it says.
 
         A machine that lost its power may leave empty files; a run with `--no-verify` leaves an item
         that says so.
         """
         restore_folders(folder)
-        differing = find_differing(output.path, make_catalog(folder, item))
+        differing = find_differing(output.path, make_catalog(folder, item, images))
         for name, content in differing.items():
             logger.warning("Writing {} again: it is missing or differs", output.path / name)
             output.replace(name, content)

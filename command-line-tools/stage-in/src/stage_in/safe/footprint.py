@@ -1,25 +1,30 @@
 """The footprint of a product, in MTD_MSIL1C.xml, checked before a library computes with it."""
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import combinations, pairwise
 
 from stage_in.errors import ProductError
+from stage_in.safe.tile import Tile
 from stage_in.safe.xml import parse_number
 from stage_in.secrets import excerpt
 
-# Real footprints have 5 to 56 corners. Repairing a ring of 200 corners that crosses itself takes
-# the antimeridian library 100 s, and one of 1000 corners far longer.
+FOOTPRINT = "{*}Geometric_Info/Product_Footprint/Product_Footprint/Global_Footprint/EXT_POS_LIST"
+# Real footprints have 5 to 56 corners, and hardly cross themselves. Repairing a ring of 200 corners
+# that crosses itself thousands of times takes the library a minute.
 _MAX_CORNERS = 200
+_MAX_CROSSINGS = 50
 _MIN_CORNERS = 4  # of a closed triangle
 _DIGITS = 6  # to which stactools-sentinel2 rounds: 179.9999999 becomes 180
 
 
-def check_footprint(text: str, what: str) -> None:
-    """Check that a footprint is a possible ring of pairs of latitude and longitude.
+def check_footprint(text: str, tile: Tile, what: str) -> None:
+    """Check that a footprint is a possible ring of pairs of latitude and longitude at a tile.
 
     The specification also allows triples with a height, which the library would read as pairs.
 
     Args:
         text: the content of EXT_POS_LIST.
+        tile: where it must be.
         what: what it is, for the message.
 
     Raises:
@@ -27,19 +32,45 @@ def check_footprint(text: str, what: str) -> None:
     """
     numbers = [parse_number(number, what) for number in text.split()]
     corners = len(numbers) / 2
-    in_range = all(abs(latitude) <= 90 for latitude in numbers[::2]) and all(
-        abs(longitude) <= 180 for longitude in numbers[1::2]
-    )
     if (
         not _MIN_CORNERS <= corners <= _MAX_CORNERS
         or len(numbers) % 2
-        or not in_range
+        or not all(abs(latitude) <= 90 for latitude in numbers[::2])
+        or not all(abs(longitude) <= 180 for longitude in numbers[1::2])
         or _is_ring_of_triples(numbers)
     ):
         raise ProductError(
             f"expected pairs of latitude and longitude of {_MIN_CORNERS} to {_MAX_CORNERS} corners "
             f"as {what}, found {excerpt(text, 80)!r}"
         )
+    for latitude, longitude in zip(numbers[::2], numbers[1::2], strict=True):
+        if not tile.is_near(latitude, longitude):
+            raise ProductError(
+                f"expected {what} at the tile in the product's name, found a corner at latitude "
+                f"{latitude:g} and longitude {longitude:g}"
+            )
+    # As all of them are near the tile, longitudes from its meridian make the ring a plane one.
+    ring = [
+        (latitude, tile.get_offset(longitude))
+        for latitude, longitude in zip(numbers[::2], numbers[1::2], strict=True)
+    ]
+    if (crossings := _count_crossings(ring)) > _MAX_CROSSINGS:
+        raise ProductError(
+            f"expected {what} to cross itself {_MAX_CROSSINGS} times at most, found {crossings} "
+            "crossings"
+        )
+
+
+def _count_crossings(ring: Sequence[tuple[float, float]]) -> int:
+    """Return how often the sides of a ring cross each other."""
+
+    def turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+        return (b[0] - a[0]) * (c[1] - a[1]) > (b[1] - a[1]) * (c[0] - a[0])
+
+    return sum(
+        turn(a, b, c) != turn(a, b, d) and turn(c, d, a) != turn(c, d, b)
+        for (a, b), (c, d) in combinations(pairwise(ring), 2)
+    )
 
 
 def _is_ring_of_triples(numbers: list[float]) -> bool:

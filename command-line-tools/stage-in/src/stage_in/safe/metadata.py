@@ -7,7 +7,7 @@ from typing import Self
 
 from stage_in.errors import ProductError
 from stage_in.safe.bands import BANDS, TRUE_COLOR
-from stage_in.safe.footprint import check_footprint
+from stage_in.safe.footprint import FOOTPRINT, check_footprint
 from stage_in.safe.manifest import Entry
 from stage_in.safe.name import ProductName
 from stage_in.safe.paths import check_path
@@ -18,7 +18,6 @@ from stage_in.secrets import excerpt
 
 _INFO = "{*}General_Info/Product_Info"
 _GRANULE = f"{_INFO}/Product_Organisation/Granule_List/Granule"
-_FOOTPRINT = "{*}Geometric_Info/Product_Footprint/Product_Footprint/Global_Footprint/EXT_POS_LIST"
 _GEOCODING = "{*}Geometric_Info/Tile_Geocoding"
 _ANGLES = "{*}Geometric_Info/Tile_Angles"
 _CONTENT = "{*}Quality_Indicators_Info/Image_Content_QI"
@@ -33,10 +32,14 @@ _GRANULE_RANGES = {
     f"{_ANGLES}/Mean_Sun_Angle/AZIMUTH_ANGLE": (0, 360),
 }
 _RESOLUTIONS = (10, 20, 60)  # metres
+_SIDE = 109_800  # metres
+_CORNER_TOLERANCE = 1000  # metres; the images are compared with the corner exactly
 _DATASTRIP_ID = re.compile(
     r"S2[A-D]_OPER_MSI_L1C_DS_(?P<centre>\w{4})_\d{8}T\d{6}_S\d{8}T\d{6}_N\d\d\.\d\d", re.ASCII
 )
-_DOI = re.compile(r"(https?://(dx\.)?doi\.org/|doi:)?(?P<doi>10\.\w{4,}/[!-~]+)", re.ASCII)
+_DOI = re.compile(
+    r"(https?://(dx\.)?doi\.org/|doi:)?(?P<doi>10\.\d{4,9}/[-.;()/:\w]{1,100})", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class ProductMetadata:
             doi=_read_doi(product),
             sensing_time=granule.time("{*}General_Info/SENSING_TIME"),
             epsg=name.epsg,
-            corner=_read_corner(granule),
+            corner=_read_corner(name, granule),
             images=_read_images(name, product, entries),
             radiometry=Radiometry.read(product),
             snow_cover=None if _lacks(granule, snow) else granule.number(snow, 0, 100),
@@ -129,8 +132,8 @@ def _check_product(name: ProductName, product: XmlFile) -> None:
             f"expected {name.relative_orbit:03} as {product.describe(path)}, "
             f"found {product.text(path)}"
         )
-    for element in product.elements(_FOOTPRINT) or [product.element(_FOOTPRINT)]:
-        check_footprint(element.text or "", product.describe(_FOOTPRINT))
+    for element in product.elements(FOOTPRINT) or [product.element(FOOTPRINT)]:
+        check_footprint(element.text or "", name.place, product.describe(FOOTPRINT))
 
 
 def _check_granule(name: ProductName, granule: XmlFile) -> None:
@@ -144,7 +147,9 @@ def _check_granule(name: ProductName, granule: XmlFile) -> None:
     granule.expect(f"{_GEOCODING}/HORIZONTAL_CS_CODE", f"EPSG:{name.epsg}")
     for resolution in _RESOLUTIONS:
         for side in ("NROWS", "NCOLS"):
-            granule.text(f"{_GEOCODING}/Size[@resolution='{resolution}']/{side}", r"[1-9]\d{0,5}")
+            path = f"{_GEOCODING}/Size[@resolution='{resolution}']/{side}"
+            granule.text(path, r"[1-9]\d{0,4}")
+            granule.number(path, 1, _SIDE / resolution)
     _check_ranges(granule, _GRANULE_RANGES)
     granule.element(_CONTENT)
 
@@ -178,9 +183,23 @@ def _read_doi(product: XmlFile) -> str | None:
     return match["doi"] if match else None
 
 
-def _read_corner(granule: XmlFile) -> tuple[float, float]:
-    position = f"{_GEOCODING}/Geoposition[@resolution='10']"
-    return granule.number(f"{position}/ULX"), granule.number(f"{position}/ULY")
+def _read_corner(name: ProductName, granule: XmlFile) -> tuple[float, float]:
+    """Return the upper-left corner. stactools-sentinel2 uses that of the first resolution."""
+    numbers = name.place.corner
+    ranges = [(number - _CORNER_TOLERANCE, number + _CORNER_TOLERANCE) for number in numbers]
+    corners = {
+        (
+            granule.number(f"{position}/ULX", *ranges[0]),
+            granule.number(f"{position}/ULY", *ranges[1]),
+        )
+        for position in (f"{_GEOCODING}/Geoposition[@resolution='{res}']" for res in _RESOLUTIONS)
+    }
+    if len(corners) != 1 or len(granule.elements(f"{_GEOCODING}/Geoposition")) != len(_RESOLUTIONS):
+        raise ProductError(
+            f"expected one upper-left corner in {granule.describe(_GEOCODING)} for all "
+            f"resolutions, found {len(corners)}"
+        )
+    return corners.pop()
 
 
 def _read_images(

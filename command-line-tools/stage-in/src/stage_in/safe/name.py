@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from stage_in.errors import ProductError
+from stage_in.safe.tile import Tile
 from stage_in.secrets import excerpt
 
 # Compact naming convention, in force since 6 December 2016 (Sentinel-2 Products Specification
@@ -65,6 +66,18 @@ class ProductName:
     def epsg(self) -> int:
         """The EPSG code of UTM on WGS 84 in the tile's zone: 326zz north, 327zz south."""
         return (32600 if self.tile[2] >= "N" else 32700) + int(self.tile[:2])
+
+    @property
+    def place(self) -> Tile:
+        """The place of the tile.
+
+        Raises:
+            ProductError: there is no such tile.
+        """
+        try:
+            return Tile.parse(self.tile)
+        except ValueError as error:
+            raise ProductError(f"expected a tile of the grid in {self.id}, found none") from error
 
     def __str__(self) -> str:
         return self.id

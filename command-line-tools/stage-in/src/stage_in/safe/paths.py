@@ -9,6 +9,10 @@ from stage_in.errors import VerificationError
 from stage_in.secrets import excerpt
 
 _MAX_PATH_LENGTH = 1000  # bytes; paths in products have about 150
+# The printable ones of the characters that are not shown (Default_Ignorable_Code_Point).
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _MAX_NAME_LENGTH = 255  # bytes, the limit of common file systems
 
 
@@ -23,19 +27,33 @@ def check_path(path: str, source: str) -> str:
 
     Raises:
         VerificationError: the path is absolute or too long, or contains `..`, a backslash, a drive
-            letter or a control character.
+            letter, a control character, or what some file systems ignore or add: a dot or space at
+            the end of a name, and the `~` of short names.
     """
     parts = path.split("/")
-    safe = path.isprintable() and not re.search(r'[\\:*?"<>|#%]', path)
+    safe = path.isprintable() and not re.search(r'[\\:*?"<>|#%~]', path)
     safe = safe and len(path.encode()) <= _MAX_PATH_LENGTH
     if not safe or any(
-        part in {"", ".", ".."} or part != part.strip() or len(part.encode()) > _MAX_NAME_LENGTH
+        part != part.strip().rstrip(".") or not part or len(part.encode()) > _MAX_NAME_LENGTH
         for part in parts
     ):
         raise VerificationError(
             f"expected a plain relative path in {source}, found {excerpt(path, 200)!r}"
         )
     return str(PurePosixPath(path))
+
+
+def _fold(path: str) -> str:
+    """Return a path as the most tolerant file system compares it.
+
+    This is a compatibility caseless match (Unicode Standard, section 3.13, D146), which includes
+    the canonical one. It needs each step, because folding case can undo a normalisation. Some file
+    systems also ignore characters that are not shown, or compare upper-case letters.
+    """
+    shown = _IGNORABLE.sub("", path)
+    folded = unicodedata.normalize("NFD", shown).upper().casefold()
+    folded = unicodedata.normalize("NFKD", folded).casefold()
+    return unicodedata.normalize("NFKD", folded)
 
 
 def check_distinct(paths: Collection[str]) -> None:
@@ -46,7 +64,7 @@ def check_distinct(paths: Collection[str]) -> None:
     """
     seen: dict[str, str] = {}
     for path in paths:
-        key = unicodedata.normalize("NFC", path).casefold()
+        key = _fold(path)
         if key in seen:
             raise VerificationError(f"expected distinct paths, found {seen[key]!r} and {path!r}")
         seen[key] = path

@@ -10,6 +10,8 @@ from stage_in.safe.xml import XmlFile, parse_number
 from stage_in.secrets import excerpt
 
 _CHARACTERISTICS = "{*}General_Info/Product_Image_Characteristics"
+_MAX_NUMBER = 65_535  # the images have 16 bits
+_MAX_QUANTIFICATION = 100_000  # 10,000 in all products, 1000 in the first ones
 _OFFSETS = f"{_CHARACTERISTICS}/Radiometric_Offset_List"
 
 
@@ -39,11 +41,7 @@ class Radiometry:
             ProductError: a value is missing, occurs twice or is not a number.
         """
         path = f"{_CHARACTERISTICS}/QUANTIFICATION_VALUE"
-        quantification = product.number(path)
-        if quantification <= 0:
-            raise ProductError(
-                f"expected {product.describe(path)} above 0, found {quantification:g}"
-            )
+        quantification = product.number(path, 1, _MAX_QUANTIFICATION)
         return cls(quantification, _read_offsets(product), _read_nodata(product))
 
     @property
@@ -67,6 +65,8 @@ def _read_offsets(product: XmlFile) -> dict[str, float]:
         if band_id in offsets:
             raise ProductError(f"expected {what} once, found it again")
         offsets[band_id] = parse_number(element.text, what)
+        if abs(offsets[band_id]) > _MAX_NUMBER:
+            raise ProductError(f"expected a digital number as {what}, found {offsets[band_id]:g}")
     expected = {str(index): band for index, band in enumerate(BANDS)}
     if offsets.keys() != expected.keys():
         raise ProductError(
@@ -82,5 +82,8 @@ def _read_nodata(product: XmlFile) -> int:
     for element in product.elements(f"{_CHARACTERISTICS}/Special_Values"):
         if (element.findtext("SPECIAL_VALUE_TEXT") or "").strip() == "NODATA":
             what = f"SPECIAL_VALUE_INDEX of NODATA in {product.name}"
-            return int(parse_number(element.findtext("SPECIAL_VALUE_INDEX"), what))
+            number = parse_number(element.findtext("SPECIAL_VALUE_INDEX"), what)
+            if not 0 <= number <= _MAX_NUMBER or number != int(number):
+                raise ProductError(f"expected a digital number as {what}, found {number:g}")
+            return int(number)
     return 0

@@ -11,6 +11,7 @@ from stage_in.errors import OutputError, ProductError, VerificationError
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.manifest import MANIFEST, Entry, get_folders, read_manifest, select
 from stage_in.safe.name import ProductName
+from stage_in.safe.unlisted import find_foreign
 from stage_in.safe.xml import MAX_XML_SIZE
 
 _READ_SIZE = 256 * 1024  # bytes
@@ -65,6 +66,9 @@ def check_safe_folder(
 ) -> SafeFolder:
     """Check that a SAFE folder has the files that its manifest lists, with the right content.
 
+    A file that does not belong to the product is refused because it may change how readers see the
+    images; it may also be the user's own, so it is not removed.
+
     Args:
         safe: the SAFE folder.
         name: the product's name.
@@ -74,7 +78,7 @@ def check_safe_folder(
         The folder, verified; partial if a file is missing.
 
     Raises:
-        OutputError: a file is missing or differs, or is no file.
+        OutputError: a file is missing, differs, is no file, or does not belong to the product.
     """
     try:
         check_plain(safe)
@@ -86,6 +90,7 @@ def check_safe_folder(
             if (path in wanted or os.path.lexists(safe / path)) and not _matches(safe / path, entry)
         ]
         partial = any(not (safe / path).exists() for path in entries)
+        foreign = find_foreign(safe, entries)
     except (OSError, ProductError) as error:
         # The message of a ProductError quotes the file, which may be a stranger's.
         found = error.strerror if isinstance(error, OSError) else f"no valid {MANIFEST}"
@@ -97,6 +102,12 @@ def check_safe_folder(
         raise OutputError(
             f"expected a complete product in {safe}, found {len(wrong)} files missing or changed, "
             f"the first of them {wrong[0]}. Move the folder away, or choose another --output-dir"
+        )
+    if foreign:
+        raise OutputError(
+            f"expected only files of the product in {safe}, found {len(foreign)} other files or "
+            f"folders, the first of them {foreign[0]}. Software may read it as a part of the "
+            "product. Move it away, or choose another --output-dir"
         )
     return SafeFolder(safe, name, entries, partial=partial)
 

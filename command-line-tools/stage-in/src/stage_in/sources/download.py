@@ -24,6 +24,7 @@ from stage_in.safe.manifest import (
 )
 from stage_in.safe.name import ProductName
 from stage_in.safe.paths import check_distinct
+from stage_in.safe.unlisted import may_be_unlisted
 from stage_in.safe.verification import keep_verified, write_verified
 from stage_in.safe.xml import MAX_XML_SIZE
 from stage_in.settings import Settings
@@ -31,6 +32,8 @@ from stage_in.sources.source import Source
 from stage_in.transfer.arrivals import Arrivals, megabytes
 from stage_in.transfer.retries import Retries, retry_until_answered
 from stage_in.transfer.workers import Workers
+
+_MAX_NAMED = 10  # files in a warning
 
 
 class Download:
@@ -110,7 +113,7 @@ class Download:
         unlisted: dict[str, Entry] = {}
 
         def add_unlisted() -> None:
-            unlisted.update(self._find_unlisted(wanted))
+            unlisted.update(self._find_unlisted(entries))
             self._add_tasks(folder, unlisted.values())
 
         self._source.expect(missing, sum(entry.size for entry in entries.values()))
@@ -193,34 +196,41 @@ class Download:
             destination.unlink(missing_ok=True)
             raise
 
-    def _find_unlisted(self, wanted: Mapping[str, Entry]) -> dict[str, Entry]:
-        """Return the files that the product has and its manifest does not list, such as pictures.
+    def _find_unlisted(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Return the files that the product may have although its manifest does not list them.
 
-        Their sizes are known, but no digests.
+        Their sizes are known, but no digests. All others are left out.
         """
 
         def list_files() -> dict[str, int]:
             with self._workers.waiting():
                 return self._source.list_files()
 
-        unlisted = self._select(
-            {
-                path: Entry(path, size)
-                for path, size in self._retries(list_files).items()
-                if path not in wanted and path != MANIFEST
-            }
-        )
-        check_distinct([*wanted, *unlisted, MANIFEST])
-        check_size([*wanted.values(), *unlisted.values()])
+        found = {
+            path: Entry(path, size)
+            for path, size in self._retries(list_files).items()
+            if path not in entries and path != MANIFEST
+        }
+        check_distinct([*entries, *found, MANIFEST])
+        check_size([*self._select(entries).values(), *found.values()])
+        unlisted = {path: entry for path, entry in found.items() if may_be_unlisted(path, entries)}
+        if left_out := sorted(found.keys() - unlisted.keys()):
+            logger.warning(
+                "Left out {} files, for which {} does not vouch: {}{}",
+                *(len(left_out), MANIFEST, ", ".join(left_out[:_MAX_NAMED])),
+                f" and {len(left_out) - _MAX_NAMED} more" if len(left_out) > _MAX_NAMED else "",
+            )
         return unlisted
 
     def _log_summary(self, wanted: Mapping[str, Entry], unlisted: Mapping[str, Entry]) -> None:
         files = {**wanted, **unlisted}
         with_digest = len(wanted) if self._settings.verify else 0
         logger.info(
-            "Verified {} files, {}: {} by the digests of manifest.safe, {} by size",
+            "Verified {} files, {}: {} by the digests of {}, {} by size; it does not vouch for {}",
             len(files),
             megabytes(sum(entry.size for entry in files.values())),
             with_digest,
+            MANIFEST,
             len(files) - with_digest,
+            len(unlisted),
         )

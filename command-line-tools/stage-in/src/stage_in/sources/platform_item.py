@@ -116,6 +116,8 @@ def parse_item(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pystac warns of items that call themselves deprecated
             item = pystac.Item.from_dict(fields, preserve_dict=False)
+    except MemoryError:  # this machine's fault
+        raise
     except Exception as error:  # pystac raises many kinds of exceptions for invalid items
         raise ProductError(
             f"expected a STAC item at {source}, found "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from stage_in.disk import writing
 from stage_in.errors import ProductError
 from stage_in.safe.folder import SafeFolder
+from stage_in.safe.images import Images
 from stage_in.secrets import excerpt, strike
 from stage_in.stac.item import create_item
 from stage_in.stac.thumbnail import THUMBNAIL
@@ -22,7 +23,7 @@ CATALOG = "catalog.json"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._~()/-]*")
 
 
-def make_catalog(folder: SafeFolder, source: "pystac.Item") -> dict[str, bytes]:
+def make_catalog(folder: SafeFolder, source: "pystac.Item", images: Images) -> dict[str, bytes]:
     """Make the files of the catalog of a product.
 
     All hrefs are relative, so the catalog may be moved. The same product and source item give the
@@ -31,6 +32,7 @@ def make_catalog(folder: SafeFolder, source: "pystac.Item") -> dict[str, bytes]:
     Args:
         folder: the product, which belongs at `<id>/<name>.SAFE` in the catalog.
         source: the platform's item from which it was staged.
+        images: reads its images.
 
     Returns:
         The content of catalog.json, of the item and of the thumbnail, by path in the catalog.
@@ -45,7 +47,7 @@ def make_catalog(folder: SafeFolder, source: "pystac.Item") -> dict[str, bytes]:
         raise ProductError(
             f"expected the item of {product}, found that of {excerpt(source.id, 100)!r}"
         )
-    item, thumbnail = create_item(folder)
+    item, thumbnail = create_item(folder, images)
     _add_source_link(item, source)
     catalog = pystac.Catalog(
         id=product.id,

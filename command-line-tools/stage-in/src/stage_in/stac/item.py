@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stage_in.safe.bands import TRUE_COLOR
 from stage_in.safe.folder import SafeFolder
+from stage_in.safe.images import Images
 from stage_in.safe.metadata import ProductMetadata
 from stage_in.safe.name import ProductName
 from stage_in.safe.radiometry import Radiometry
@@ -39,11 +40,15 @@ _MIN_GSD = 10  # metres: the ground sampling distance of four bands
 _SOFTWARE = ("stage-in", "stactools-sentinel2")
 
 
-def create_item(folder: SafeFolder) -> tuple["pystac.Item", Thumbnail | None]:
+def create_item(folder: SafeFolder, images: Images) -> tuple["pystac.Item", Thumbnail | None]:
     """Make the STAC item of a product, and its thumbnail.
 
     All asset hrefs are relative to the folder that holds the SAFE folder; the thumbnail belongs
     there as well.
+
+    Args:
+        folder: the product.
+        images: reads its images.
 
     Returns:
         The item and the thumbnail; None if a partial product has no image for it.
@@ -61,11 +66,11 @@ def create_item(folder: SafeFolder) -> tuple["pystac.Item", Thumbnail | None]:
     _set_citation(item, metadata)
     _set_completeness(item, folder)
     _set_assets(item, folder.name, present)
-    set_projection(item, folder, metadata)
+    set_projection(item, folder, metadata, images)
     _set_radiometry(item, metadata.radiometry)
     _set_bands(item)
     _add_file_facts(item, folder)
-    thumbnail = _make_thumbnail(folder, metadata.images, present)
+    thumbnail = _make_thumbnail(folder, metadata.images, present, images)
     if thumbnail is not None:
         _add_thumbnail(item, thumbnail)
     return item, thumbnail
@@ -255,12 +260,12 @@ def _describe_content(asset: "pystac.Asset", content: bytes) -> None:
 
 
 def _make_thumbnail(
-    folder: SafeFolder, images: Mapping[str, str], present: list[str]
+    folder: SafeFolder, paths: Mapping[str, str], present: list[str], images: Images
 ) -> Thumbnail | None:
     """Make the thumbnail of the preview, or of the true colour image."""
     previews = [path for path in present if describe_file(path).key == "preview"]
-    sources = [path for path in (*previews, images[TRUE_COLOR]) if path in present]
-    return Thumbnail.make(folder.path, sources) if sources else None
+    sources = [path for path in (*previews, paths[TRUE_COLOR]) if path in present]
+    return Thumbnail.make(folder.path, sources, images) if sources else None
 
 
 def _add_thumbnail(item: "pystac.Item", thumbnail: Thumbnail) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from stage_in.errors import ProductError
 from stage_in.logger import logger
 from stage_in.safe.folder import SafeFolder
+from stage_in.safe.images import Images, LimitError
 from stage_in.safe.metadata import ProductMetadata
 from stage_in.safe.raster import Raster
 
@@ -15,7 +16,9 @@ _TOLERANCE = 5.0  # metres by which a corner may differ: half of the smallest pi
 _FIELDS = ("gsd", "proj:shape", "proj:transform", "proj:bbox", "raster:bands", "bands")
 
 
-def set_projection(item: "pystac.Item", folder: SafeFolder, metadata: ProductMetadata) -> None:
+def set_projection(
+    item: "pystac.Item", folder: SafeFolder, metadata: ProductMetadata, images: Images
+) -> None:
     """Set size and georeferencing of each image to those of its file.
 
     stactools-sentinel2 computes them from the metadata. Where the file has another number of
@@ -25,9 +28,11 @@ def set_projection(item: "pystac.Item", folder: SafeFolder, metadata: ProductMet
         item: an item whose asset hrefs are relative to the folder that holds the SAFE folder.
         folder: the product.
         metadata: where the product is according to its metadata.
+        images: reads the images.
 
     Raises:
-        ProductError: a band or the true colour image can't be read, or is somewhere else.
+        ProductError: a band or the true colour image can't be read, or is somewhere else; or any
+            image takes too much memory or time.
     """
     required = set(metadata.images.values())
     differing = []
@@ -37,8 +42,10 @@ def set_projection(item: "pystac.Item", folder: SafeFolder, metadata: ProductMet
         name = asset.href.removeprefix(f"./{folder.path.name}/")
         computed = asset.extra_fields.get("proj:shape")
         try:
-            raster = Raster.read(folder.path / name, name)
+            raster = images.read_raster(folder.path / name, name)
             _check_georeferencing(raster, name, metadata, computed)
+        except LimitError:
+            raise
         except ProductError as error:
             if name in required:
                 raise

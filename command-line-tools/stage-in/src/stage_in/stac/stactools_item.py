@@ -1,5 +1,6 @@
 """The item that stactools-sentinel2 makes, without its side effects on pystac and the process."""
 
+import re
 import sys
 import threading
 import warnings
@@ -10,7 +11,7 @@ from xml.etree.ElementTree import Element, SubElement, register_namespace, tostr
 
 from stage_in.errors import ProductError
 from stage_in.logger import logger
-from stage_in.safe.footprint import orient
+from stage_in.safe.footprint import FOOTPRINT, orient
 from stage_in.safe.manifest import GRANULE_METADATA, PRODUCT_METADATA
 from stage_in.safe.name import ProductName
 from stage_in.safe.xml import parse_xml
@@ -19,6 +20,8 @@ from stage_in.secrets import excerpt
 if TYPE_CHECKING:
     import pystac
 
+
+_IDENTIFIER = re.compile(r"[-\w.:]{1,100}", re.ASCII)  # also times
 
 _loading = threading.Lock()
 _making = threading.Lock()
@@ -68,7 +71,7 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
                 # It searches the whole href for bands and resolutions. So the href here has no
                 # parents, which might be called B12 or tile_10m.
                 made = create_item(name.folder)
-        except ProductError:
+        except (ProductError, MemoryError):
             raise
         except Exception as error:  # it raises many kinds of exceptions for invalid metadata
             raise ProductError(
@@ -78,7 +81,29 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
     # Its bands, provider and licence are module-level objects that all items share.
     item = pystac.Item.from_dict(made.to_dict(include_self_link=False), preserve_dict=True)
     item.properties = {key: value for key, value in item.properties.items() if value is not None}
+    _check_properties(item)
     return item
+
+
+def _check_properties(item: "pystac.Item") -> None:
+    """Check what stactools-sentinel2 copies from the metadata without a check.
+
+    Raises:
+        ProductError: an identifier is too long or has other characters than identifiers have, or a
+            number is out of range.
+    """
+    for key, value in item.properties.items():
+        if not key.startswith("s2:") or key == "s2:reflectance_conversion_factor":
+            continue
+        if key.endswith("_percentage"):
+            valid = isinstance(value, float) and 0 <= value <= 100
+        else:
+            valid = isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
+        if not valid:
+            raise ProductError(
+                f"expected a valid value of {key} in the metadata of {item.id}, found "
+                f"{excerpt(str(value), 80)!r}"
+            )
 
 
 def _adapt(document: bytes, name: str) -> bytes:
@@ -97,7 +122,7 @@ def _adapt(document: bytes, name: str) -> bytes:
 
 
 def _orient_footprint(root: Element) -> None:
-    for footprint in root.iter("EXT_POS_LIST"):
+    for footprint in root.findall(FOOTPRINT):
         footprint.text = orient(footprint.text or "")
 
 

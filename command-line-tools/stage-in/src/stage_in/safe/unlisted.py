@@ -1,0 +1,68 @@
+"""The files that a product may have although its manifest does not list them.
+
+Nothing vouches for them, so only known kinds are accepted, in folders without images. A file beside
+an image could change what readers see: GDAL takes `B04.jp2.aux.xml`, `B04.jp2.ovr` and `B04.j2w`
+for parts of `B04.jp2`. No reader takes a file with one of the names below for a part of another.
+"""
+
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from stage_in.safe.manifest import MANIFEST, get_folders
+
+_PICTURE = r"\.(gif|jpe?g|png)"
+# By the last part of the folder's path.
+_NAMES = {
+    "": re.compile(rf"S2[A-D]_\w+(-ql)?{_PICTURE}", re.ASCII),  # quicklook and browse pictures
+    "HTML": re.compile(rf"[\w-]+({_PICTURE}|\.css)", re.ASCII),
+    "rep_info": re.compile(r"[\w-]+\.xsd", re.ASCII),
+    "AUX_DATA": re.compile(r"(S2[A-D_]_OPER_)?AUX_\w+", re.ASCII),  # listed only by newer manifests
+}
+
+
+def may_be_unlisted(path: str, entries: Collection[str]) -> bool:
+    """Tell whether a product may have a file that its manifest does not list.
+
+    Args:
+        path: relative to the SAFE folder.
+        entries: the paths that the manifest lists.
+    """
+    folder, _, name = path.rpartition("/")
+    if folder not in {"", *get_folders(entries)}:
+        return False
+    return _NAMES[folder.rpartition("/")[2]].fullmatch(name) is not None
+
+
+def find_foreign(safe: Path, entries: Collection[str]) -> list[str]:
+    """Return the paths in a SAFE folder that do not belong to its product.
+
+    They are files that the manifest does not list and that are of no known kind, folders without a
+    listed file, and anything that is neither a file nor a folder.
+
+    Raises:
+        OSError: a folder can't be read.
+    """
+    files = {MANIFEST, *entries}
+    folders = get_folders(entries)
+    for expected in [*files, *folders]:
+        folders |= {str(parent) for parent in Path(expected).parents}
+    foreign = []
+    for root, subfolders, names in os.walk(safe, onerror=_raise):
+        for name in sorted([*subfolders, *names]):
+            path = Path(root, name)
+            relative = path.relative_to(safe).as_posix()
+            is_folder = path.is_dir() and not path.is_symlink()
+            is_file = path.is_file() and not path.is_symlink()
+            if not (
+                relative in files
+                or (is_folder and relative in folders)
+                or (is_file and may_be_unlisted(relative, entries))
+            ):
+                foreign.append(relative)
+    return foreign
+
+
+def _raise(error: OSError) -> None:
+    raise error
