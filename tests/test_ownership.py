@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -160,23 +159,15 @@ def test_published_files_have_the_modes_of_the_umask(
     stage_in: StageIn, platform: Sandbox, new: Path
 ) -> None:
     """Also what an earlier run has left, which had another umask."""
-    url = platform.item_url(new.name)
-    masked, later = (
-        replace(stage_in, through=("sh", "-c", f'umask {mask} && exec "$@"', "sh"))
-        for mask in ("0", "027")
-    )
-    stall = platform.faults.add("on=download path=*INSPIRE.xml* stall=60 at=0.5")
-    with masked.start(url) as process:
-        platform.log.wait(
-            lambda exchange: "INSPIRE" in exchange.path and exchange.sent > 0, timeout=60
-        )
-        process.kill()
-        process.communicate(timeout=30)
-    platform.faults.remove(stall)
-    staging = stage_in.folder / STAGING
+    staging = make_staging(stage_in.folder)
     assert stat.S_IMODE(staging.stat().st_mode) == 0o700
-    assert stat.S_IMODE((staging / "catalog").stat().st_mode) == 0o777
-    assert later(url).code == 0
+    shutil.copytree(new, staging / "catalog" / new.stem / new.name)
+    for path in (staging / "catalog").rglob("*"):
+        path.chmod(0o777)
+    masked = replace(stage_in, through=("sh", "-c", 'umask 027 && exec "$@"', "sh"))
+    run = masked(platform.item_url(new.name))
+    assert run.code == 0, run.log
+    assert "Resuming: " in run.log
     catalog = stage_in.folder / "catalog"
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in catalog.rglob("*")}
     assert modes == {(True, 0o750), (False, 0o640)}
@@ -189,14 +180,10 @@ def test_a_member_of_the_group_resumes(stage_in: StageIn, platform: Sandbox, new
     os.chown(stage_in.folder, 0, GROUP)
     stage_in.folder.chmod(0o2775)
     url = platform.item_url(new.name)
-    stall = platform.faults.add("on=download path=*INSPIRE.xml* stall=60 at=0.5")
-    with as_user(stage_in, ONE, GROUP).start(url) as process:
-        platform.log.wait(
-            lambda exchange: "INSPIRE" in exchange.path and exchange.sent > 0, timeout=60
-        )
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=30)
-    platform.faults.remove(stall)
+    fault = platform.faults.add("on=download path=*$value status=503 after=4")
+    run = as_user(stage_in, ONE, GROUP)(url, "--patience", "2")
+    assert run.code == 75, run.log
+    platform.faults.remove(fault)
     run = as_user(stage_in, OTHER, OTHER)(url)
     assert run.code == 73, run.log
     run = as_user(stage_in, OTHER, GROUP)(url)
