@@ -4,39 +4,23 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
-from importlib.metadata import version
 from urllib.parse import urljoin
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from stage_in.errors import ProductError, VerificationError
 from stage_in.secrets import excerpt
 from stage_in.transfer.auth import BearerAuth, NoAuth, TokenSource, TrustedAuth
-from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, translated_errors
+from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody
+from stage_in.transfer.session import Session
 from stage_in.transfer.status import check_status
 from stage_in.transfer.trust import Trust
 from stage_in.urls import get_origin, redact
 
-CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
-
-
-class Session(requests.Session):
-    """A session that never looks at redirects.
-
-    Even with `allow_redirects=False`, requests prepares the next request: it reads the whole body
-    of the redirect, however long, and fails on an invalid Location header.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return None: there is no redirect to follow."""
-        return None
 
 
 class Client:
@@ -70,12 +54,10 @@ class Client:
         self._trust = trust
         self._tokens = tokens
         self.pacing = pacing
-        self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
         self._stall_timeout = stall_timeout
         self._on_bytes = on_bytes
-        self._documents = _make_session()
-        self._downloads = _make_session()
-        self._reachable: set[str] = set()  # origins whose proxy has been checked
+        self._documents = Session(stall_timeout)
+        self._downloads = Session(stall_timeout)
 
     @contextmanager
     def get(self, url: str) -> Iterator[ResponseBody]:
@@ -135,7 +117,7 @@ class Client:
     ) -> requests.Response:
         location = url
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(session, location, auth, headers)
+            response = session.open(location, auth, headers)
             if response.status_code not in _REDIRECTS:
                 check_status(response, location, self._tokens, self._stall_timeout)
                 return response
@@ -144,38 +126,6 @@ class Client:
         raise VerificationError(
             f"expected at most {MAX_REDIRECTS} redirects, found more from {redact(url)}"
         )
-
-    def _send(
-        self, session: Session, url: str, auth: AuthBase, headers: Mapping[str, str] | None
-    ) -> requests.Response:
-        origin = "/".join(url.split("/", 3)[:3])
-        if origin not in self._reachable:
-            check_proxy(url)
-            self._reachable.add(origin)
-        with translated_errors(url):
-            return session.get(
-                url,
-                auth=auth,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-                timeout=self._timeouts,
-            )
-
-
-def _make_session() -> Session:
-    session = Session()
-    session.headers["User-Agent"] = user_agent()
-    session.headers["Accept-Encoding"] = "identity"
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # threads share nothing
-    session.mount("https://", HTTPAdapter(max_retries=0))
-    session.mount("http://", HTTPAdapter(max_retries=0))
-    return session
-
-
-def user_agent() -> str:
-    """Return the User-Agent header of all requests."""
-    return f"stage-in/{version('stage-in')}"
 
 
 def _join_location(url: str, location: str) -> str:

@@ -128,7 +128,7 @@ class Credentials:
                 raise CredentialsError(
                     f"the access token expired {self._access.expiry}. Set a new CDSE_ACCESS_TOKEN; "
                     "or set CDSE_REFRESH_TOKEN, or CDSE_USERNAME and CDSE_PASSWORD, so that it can "
-                    f"be renewed{_describe_clock(now)}"
+                    f"be renewed{describe_clock(now)}"
                 )
 
     @property
@@ -243,7 +243,7 @@ def _read_token(text: str, name: str) -> str:
     return text
 
 
-def _describe_clock(now: float) -> str:
+def describe_clock(now: float) -> str:
     """Return a sentence about this machine's clock if it differs from the platform's."""
     ahead = time.time() - now
     if abs(ahead) < _CLOCK_TOLERANCE:
