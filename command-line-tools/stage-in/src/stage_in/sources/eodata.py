@@ -45,7 +45,8 @@ def find_path(item: "pystac.Item", name: ProductName) -> str:
 
 
 def _list_hrefs(item: "pystac.Item") -> Iterator[str]:
-    candidates: list[Any] = [link.href for link in item.links if link.rel == "enclosure"]
+    # `link.href` would fetch the catalog's root, to make it relative.
+    candidates: list[Any] = [link.target for link in item.links if link.rel == "enclosure"]
     for key in ("safe_manifest", "Product", "PRODUCT"):
         if key in item.assets:
             asset = item.assets[key]

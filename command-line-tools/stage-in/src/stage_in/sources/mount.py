@@ -43,6 +43,7 @@ class MountSource:
             arrivals: counts the bytes.
         """
         self._folder = folder
+        self.label = f"the mounted archive, {folder}"
         self._arrivals = arrivals
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
@@ -77,8 +78,8 @@ class MountSource:
         return files
 
     @contextmanager
-    def open(self, path: str, start: int = 0) -> Iterator["MountedFile"]:
-        """Open one file of the product as chunks, always from its start.
+    def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator["MountedFile"]:
+        """Open one file of the product as chunks, always from its start to its end.
 
         Raises:
             NotFoundError: it is not there.

@@ -45,6 +45,7 @@ class NodesSource:
         self._left: dict[str, int] = {}
         self._product_size = 0
         self._started = 0.0
+        self.label = f"the files at {product.origin}"
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Remember what will be opened, to estimate whether the zip would be faster."""
@@ -89,8 +90,8 @@ class NodesSource:
         return files
 
     @contextmanager
-    def open(self, path: str, start: int = 0) -> Iterator[ResponseBody]:
-        """Open one file of the product as chunks.
+    def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator[ResponseBody]:
+        """Open one file of the product as chunks, up to its end.
 
         Raises:
             SourceError: the zip would be faster than the files that are left.

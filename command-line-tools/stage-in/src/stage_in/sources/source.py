@@ -29,9 +29,11 @@ class Source(Protocol):
 
     Attributes:
         connections: how many files to open in parallel.
+        label: what the log calls it, such as "the zip at https://…".
     """
 
     connections: int
+    label: str
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Prepare for the download.
@@ -44,7 +46,9 @@ class Source(Protocol):
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path."""
 
-    def open(self, path: str, start: int = 0) -> AbstractContextManager[Chunks]:
+    def open(
+        self, path: str, start: int = 0, end: int | None = None
+    ) -> AbstractContextManager[Chunks]:
         """Open one file as chunks.
 
         An exception raised inside of the `with` passes through here, so a source that keeps data
@@ -53,4 +57,5 @@ class Source(Protocol):
         Args:
             path: the file.
             start: how many bytes have arrived already. The chunks may begin at 0 all the same.
+            end: how many bytes are wanted; None for all. The chunks may go on all the same.
         """

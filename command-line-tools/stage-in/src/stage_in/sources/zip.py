@@ -48,6 +48,12 @@ class ZipSource:
         self._arrivals = arrivals
         self._archive: Archive | None = None
         self._lock = threading.Lock()
+        self.label = f"the zip at {product.origin}"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the archive has arrived completely, in this run or an earlier one."""
+        return self._path.exists()
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Do nothing: the zip is always downloaded completely."""
@@ -61,8 +67,8 @@ class ZipSource:
         return self._get_archive().list_files()
 
     @contextmanager
-    def open(self, path: str, start: int = 0) -> Iterator[Member]:
-        """Open one file of the product as chunks, always from its start.
+    def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator[Member]:
+        """Open one file of the product as chunks, always from its start to its end.
 
         If what was read fails verification, here or inside of the `with`, the archive is discarded
         and the next call downloads it again.

@@ -1,6 +1,5 @@
 """Requests to the platform: redirects and time-outs of one request, without retries."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http import HTTPStatus
@@ -10,10 +9,9 @@ import requests
 from requests.auth import AuthBase
 
 from stage_in.errors import ProductError, VerificationError
-from stage_in.secrets import excerpt
 from stage_in.transfer.auth import BearerAuth, NoAuth, TokenSource, TrustedAuth
 from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody
+from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, check_range
 from stage_in.transfer.session import Session
 from stage_in.transfer.status import check_status
 from stage_in.transfer.trust import Trust
@@ -102,7 +100,7 @@ class Client:
             granted()
             partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
             if partial:
-                _check_range(response.headers.get("Content-Range", ""), start, url)
+                check_range(response, url, start)
             yield self._body(response, url, start if partial else 0)
 
     def _body(self, response: requests.Response, url: str, start: int = 0) -> ResponseBody:
@@ -139,13 +137,3 @@ def _join_location(url: str, location: str) -> str:
             f"expected redirects of {redact(url)} to stay on https, found one to {redact(target)}"
         )
     return target
-
-
-def _check_range(content_range: str, start: int, url: str) -> None:
-    """Check that a partial body is the rest of the file (RFC 9110, section 14.4)."""
-    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", content_range)
-    if match is None or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
-        raise VerificationError(
-            f"expected bytes {start} to the end of {redact(url)}, found "
-            f"{excerpt(content_range, 80)!r}"
-        )

@@ -24,6 +24,12 @@ PLATFORM_ORIGINS = frozenset(
         "https://download.dataspace.copernicus.eu",
     }
 )
+# The endpoints of the object store, which hold the same (CDSE documentation, APIs, S3). Items also
+# name one whose requesters pay.
+S3_ENDPOINTS = (
+    "https://eodata.dataspace.copernicus.eu",
+    "https://eodata.ams.dataspace.copernicus.eu",
+)
 # CDSE documentation, APIs, "Token generation".
 IDENTITY_URL = (
     "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
