@@ -1,17 +1,11 @@
 """The product in a mounted archive: copied, verified, and never through a link."""
 
-import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sandbox.store import ServedProduct
 from sandbox.server import Sandbox
-from stage_in.errors import NotFoundError, StageInError, TemporaryError, VerificationError
-from stage_in.sources.mount import MountSource
-from stage_in.transfer.arrivals import Arrivals
 from tests.conftest import SameTree, StageIn
 
 

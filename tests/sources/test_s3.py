@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from sandbox.server import Sandbox
 from tests.conftest import SameTree, StageIn
 
@@ -11,9 +9,7 @@ from tests.conftest import SameTree, StageIn
 def test_a_product_is_staged_without_a_token(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
 ) -> None:
-    run = stage_in(
-        platform.item_url(new.name), CDSE_ACCESS_TOKEN="", **platform.s3_environment()
-    )
+    run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN="", **platform.s3_environment())
     assert run.code == 0, run.log
     assert platform.origins["s3"] in run.log
     assert not platform.log.of("download")

@@ -16,6 +16,7 @@ from stage_in.errors import (
     VerificationError,
 )
 from stage_in.safe.manifest import MAX_FILES, Entry
+from stage_in.safe.parts import Range
 from stage_in.safe.paths import check_path
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.quota import MAX_CONNECTIONS
@@ -76,6 +77,10 @@ class MountSource:
                         f"expected at most {MAX_FILES} files in {self._folder}, found more"
                     )
         return files
+
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return one part, the whole file."""
+        return [(0, entry.size)]
 
     @contextmanager
     def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator["MountedFile"]:

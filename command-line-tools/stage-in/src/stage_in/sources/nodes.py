@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from stage_in.errors import BusyError, SourceError, UnauthorizedError, VerificationError
 from stage_in.safe.manifest import Entry
+from stage_in.safe.parts import Range
 from stage_in.safe.paths import check_path
 from stage_in.secrets import excerpt
 from stage_in.sources.product import Product
@@ -88,6 +89,10 @@ class NodesSource:
                 elif size or "." in name:
                     files[path] = size
         return files
+
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return one part, which goes on from what an earlier run has left."""
+        return [(missing[0][0], entry.size)]
 
     @contextmanager
     def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator[ResponseBody]:

@@ -7,10 +7,13 @@ from xml.etree.ElementTree import Element
 from stage_in.errors import CredentialsError, SourceError, UnauthorizedError, VerificationError
 from stage_in.logger import logger
 from stage_in.safe.manifest import MAX_FILES, Entry
+from stage_in.safe.parts import Range
 from stage_in.safe.paths import check_path
 from stage_in.safe.xml import parse_xml
 from stage_in.secrets import excerpt
+from stage_in.sources.plan import plan_parts, split
 from stage_in.transfer.arrivals import Arrivals
+from stage_in.transfer.quota import RATE
 from stage_in.transfer.response import ResponseBody
 from stage_in.transfer.s3_client import S3Client
 
@@ -70,6 +73,14 @@ class S3Source:
             raise CredentialsError(
                 f"the keys may not list the files of the product: {error}"
             ) from error
+
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return the parts in which the whole product arrives soonest."""
+        if self._client.ignores_ranges:
+            return [(missing[0][0], entry.size)]
+        latency = self._client.pacing.latency
+        plan = plan_parts(self._sizes, self.connections, latency, RATE)
+        return split(missing, plan.get(entry.path, 1))
 
     @contextmanager
     def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator[ResponseBody]:

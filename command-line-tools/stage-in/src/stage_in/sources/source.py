@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from stage_in.safe.manifest import Entry
+from stage_in.safe.parts import Range
 
 
 class Chunks(Protocol):
@@ -45,6 +46,18 @@ class Source(Protocol):
 
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path."""
+
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return the parts in which to open one file, in order.
+
+        Args:
+            entry: the file.
+            missing: the parts of it that are missing.
+
+        Returns:
+            Parts that cover what is missing. They may also cover what is there: a source that
+            delivers no parts returns one up to the end of the file.
+        """
 
     def open(
         self, path: str, start: int = 0, end: int | None = None

@@ -11,6 +11,7 @@ from stage_in.disk import share, writing
 from stage_in.errors import ProductError, VerificationError
 from stage_in.safe.manifest import MAX_PRODUCT_SIZE, Entry
 from stage_in.secrets import excerpt
+from stage_in.safe.parts import Range
 from stage_in.sources.archive import Archive
 from stage_in.sources.product import Product
 from stage_in.transfer.arrivals import Arrivals
@@ -65,6 +66,10 @@ class ZipSource:
             StageInError: as for `open`.
         """
         return self._get_archive().list_files()
+
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return one part, the whole file."""
+        return [(0, entry.size)]
 
     @contextmanager
     def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator[Member]:

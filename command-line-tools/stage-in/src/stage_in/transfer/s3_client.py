@@ -34,6 +34,7 @@ class S3Client:
 
     Attributes:
         pacing: grants the download slots.
+        ignores_ranges: whether the server has sent a whole object where a part was requested.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class S3Client:
         self._addresses = [
             (endpoint, region) for region in keys.regions for endpoint in keys.endpoints
         ]
+        self.ignores_ranges = False
         self._refusals = 0
         self._accepted = False
         self._lock = threading.Lock()
@@ -105,7 +107,9 @@ class S3Client:
 
         with self._open(f"/{quote(key)}", headers) as (response, url):
             first = 0
-            if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+            if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+                self.ignores_ranges |= bool(headers)
+            else:
                 found = check_range(response, url, first := start, end)
                 if size not in {None, found}:
                     raise VerificationError(
