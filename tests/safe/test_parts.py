@@ -67,7 +67,7 @@ def test_holes_are_missing_and_nothing_else(tmp_path: Path) -> None:
     assert find_missing(path, ENTRY.size) == [(0, ENTRY.size)]
     file = PartedFile(path, ENTRY, RANGES)
     assert find_missing(path, ENTRY.size) == [(0, ENTRY.size)]
-    first, second, third = file.parts
+    _, second, third = file.parts
     file.write(third, pieces(3 * MB, third.end), 3 * MB)
     assert find_missing(path, ENTRY.size) == [(0, 3 * MB)]
     with pytest.raises(VerificationError):
