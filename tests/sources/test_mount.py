@@ -55,12 +55,6 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def link(path: Path) -> None:
     """Replace a file by a link to the same content, which only its kind gives away."""
     path.rename(path.parents[9] / "elsewhere")
@@ -80,11 +74,9 @@ def pipe(path: Path) -> None:
 Damage = Callable[[Path], None]
 DAMAGES = [
     (empty, 65),
-    (flip, 65),
     (link, 65),
     (link_folder, 66),
     (pipe, 65),
-    (Path.unlink, 66),
     (lambda path: path.chmod(0), 77 if os.geteuid() else 0),
 ]
 
