@@ -11,8 +11,10 @@ import pytest
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from sandbox.sigv4 import Key
+from sandbox.store import ServedProduct
 from stage_in.safe.parts import find_missing
 from stage_in.sources import plan
+from tests import ceph
 from tests.conftest import Run, SameTree, StageIn
 from tests.editing import find, reseal
 
@@ -271,3 +273,50 @@ def test_a_killed_run_is_resumed_inside_of_its_files(
     # Without ranges of its own, nodes resumes behind the first part only.
     assert again < SIZE - (8_000_000 if then == "s3" else 2_000_000)
     assert_same_tree(parted, find_staged(stage_parted, parted))
+
+
+# -- The same in front of a real object store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, parted: Path) -> Iterator[str]:
+    """Ceph with the product that has one large file; returns its origin."""
+    with ceph.ceph(tmp_path_factory.mktemp("ceph")) as origin:
+        ceph.upload(origin, ServedProduct(parted))
+        yield origin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "faults",
+    [
+        (),
+        ("corrupt=0.4 on=s3 path=*IMG_DATA/*_B03.jp2 times=1",),
+        (f"corrupt=0.4 on=s3 path=*{LARGE} times=1 after=1",),
+        (
+            f"cut=50% on=s3 path=*{LARGE} times=1",
+            "stall=30 at=middle on=s3 path=*IMG_DATA/*_B02.jp2 times=1",
+            "status=503 on=s3 path=*IMG_DATA/*_B03.jp2 times=2",
+            "status=429 header=x-ratelimit-reset:1 on=s3 path=*IMG_DATA/*_B04.jp2 times=1",
+            "status=403 empty on=s3 after=5 times=3",
+        ),
+    ],
+)
+def test_faults_in_front_of_ceph(
+    store: str,
+    stage_parted: StageIn,
+    parted: Path,
+    assert_same_tree: SameTree,
+    faults: tuple[str, ...],
+) -> None:
+    platform = stage_parted.platform
+    platform.s3.upstream = store
+    rules = [platform.faults.add(fault) for fault in faults]
+    environment = {**platform.s3_environment(ceph.KEY), "CDSE_ACCESS_TOKEN": ""}
+    run = stage_parted(platform.item_url(parted.name), "--patience", "20", **environment)
+    assert run.code == 0, run.log
+    assert all(rule.used for rule in rules)
+    assert not platform.log.of("download")
+    assert_same_tree(parted, find_staged(stage_parted, parted))
+    if len(faults) == 1 and "B03" in faults[0]:
+        assert len(platform.log.of("s3", "*IMG_DATA/*_B03.jp2")) == 2
