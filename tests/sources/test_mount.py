@@ -105,7 +105,7 @@ def test_the_next_source_delivers_what_the_mount_does_not(
     assert run.code == 0, run.log
     assert_same_tree(new, find_staged(stage_in, mount))
     assert "Falling back to S3" in run.log
-    assert "Falling back to the files" in run.log
+    assert "Falling back to single files" in run.log
     (file,) = platform.log.of("download", "*IMG_DATA*$value")
     assert file.path.endswith("_B03.jp2)/$value")
 

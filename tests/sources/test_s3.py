@@ -76,8 +76,17 @@ def test_refused_keys_lead_to_the_next_source(
     assert run.code == 0, run.log
     assert {x.status for x in platform.log.of("s3")} == {403}
     assert len(platform.log.of("s3")) == 5
-    assert re.search("Falling back to the files at .*SignatureDoesNotMatch", run.log)
+    assert re.search("Falling back to single files at .*SignatureDoesNotMatch", run.log)
     assert "wrong-secret" not in run.log
+
+
+def test_an_endpoint_that_is_not_there_leads_to_the_next_source(
+    stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
+    environment = {**platform.s3_environment(), "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
+    run = stage_in(platform.item_url(new.name), "--patience", "2", **environment)
+    assert run.code == 0, run.log
+    assert re.search("Falling back to single files at .*Connection refused", run.log)
 
 
 @pytest.mark.slow
@@ -156,7 +165,7 @@ def test_four_connections_are_the_limit(
 # -- Parts of files
 
 LARGE = "AUX_CAMSFO"
-SIZE = 24_000_000
+SIZE = 48_000_000
 
 
 @pytest.fixture(scope="module")

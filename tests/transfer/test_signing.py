@@ -32,6 +32,7 @@ def read(*, required: bool = False, **variables: str) -> S3Keys | None:
         (AWS, True, "aws", S3_ENDPOINTS),
         (AWS, False, None, ()),
         (PROXY, False, None, ()),
+        (PROXY | {"AWS_ACCESS_KEY_ID": "of something else"}, False, None, ()),
         ({"CDSE_S3_ACCESS_KEY": "", "CDSE_S3_SECRET_KEY": ""}, False, None, ()),
     ],
 )

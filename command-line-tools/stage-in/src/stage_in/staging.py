@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +17,7 @@ from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.safe.verification import check_safe_folder, restore_folders
 from stage_in.secrets import register_url
 from stage_in.settings import Settings
-from stage_in.sources.candidates import Candidates, may_fall_back
+from stage_in.sources.candidates import Candidates, get_patience, may_fall_back
 from stage_in.sources.download import Download
 from stage_in.sources.eodata import BUCKET
 from stage_in.sources.item_reference import parse_reference
@@ -205,6 +206,8 @@ class Staging:
                     logger.info(
                         "The zip holds the whole product; files that are not selected stay packed"
                     )
+                patience = get_patience(source, self._settings.patience, is_last=not following)
+                settings = replace(self._settings, patience=patience)
                 try:
                     if source is zip_source:  # it downloads the whole product for the manifest
                         check_libraries()
@@ -212,7 +215,7 @@ class Staging:
                         source,
                         product.name,
                         safe,
-                        self._settings,
+                        settings,
                         self._arrivals,
                         check_libraries,
                         check_metadata,

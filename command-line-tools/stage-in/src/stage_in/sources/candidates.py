@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # The failures after which the next source is tried. Single files and the zip come from one service,
 # so what that service fails to do for one it fails to do for the other.
 _SERVICE_FAILURES = (SourceError, NotFoundError, RefusedError)
+MAX_PATIENCE = 60.0  # seconds without new data from a source that another one can replace
 _FAILURES = (*_SERVICE_FAILURES, CredentialsError, TemporaryError, VerificationError)
 
 
@@ -92,6 +93,17 @@ class Candidates:
         if self._access.credentials is not None and transport in {"auto", "nodes"}:
             sources += [nodes, archive]
         return sources
+
+
+def get_patience(source: Source, patience: float, *, is_last: bool) -> float:
+    """Return the seconds without new data after which a source is given up.
+
+    An endpoint that can't be reached or a mount that hangs is not waited for as long as a run may
+    wait, if there is another source.
+    """
+    if is_last or isinstance(source, NodesSource | ZipSource):
+        return patience
+    return min(patience, MAX_PATIENCE)
 
 
 def may_fall_back(source: Source, error: StageInError) -> bool:

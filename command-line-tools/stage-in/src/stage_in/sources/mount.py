@@ -44,7 +44,7 @@ class MountSource:
             arrivals: counts the bytes.
         """
         self._folder = folder
-        self.label = f"the mounted archive, {folder}"
+        self.label = f"the mounted archive, {folder}, which CDSE_EODATA names"
         self._arrivals = arrivals
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:

@@ -46,7 +46,7 @@ class NodesSource:
         self._left: dict[str, int] = {}
         self._product_size = 0
         self._started = 0.0
-        self.label = f"the files at {product.origin}"
+        self.label = f"single files at {product.origin}"
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Remember what will be opened, to estimate whether the zip would be faster."""

@@ -78,8 +78,7 @@ class S3Source:
         """Return the parts in which the whole product arrives soonest."""
         if self._client.ignores_ranges:
             return [(missing[0][0], entry.size)]
-        latency = self._client.pacing.latency
-        plan = plan_parts(self._sizes, self.connections, latency, RATE)
+        plan = plan_parts(self._sizes, self.connections, self._client.latency, RATE)
         return split(missing, plan.get(entry.path, 1))
 
     @contextmanager

@@ -1,5 +1,6 @@
 """Requests to an object store: one bucket, signed, over the endpoint and region that work."""
 
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -34,6 +35,7 @@ class S3Client:
 
     Attributes:
         pacing: grants the download slots.
+        latency: the least seconds between a request and its answer so far.
         ignores_ranges: whether the server has sent a whole object where a part was requested.
     """
 
@@ -66,6 +68,7 @@ class S3Client:
         self._addresses = [
             (endpoint, region) for region in keys.regions for endpoint in keys.endpoints
         ]
+        self.latency = math.inf
         self.ignores_ranges = False
         self._refusals = 0
         self._accepted = False
@@ -164,6 +167,7 @@ class S3Client:
                 self.pacing.slow_down()
                 raise
             granted()
+            self.latency = min(self.latency, self.pacing.latency)
             self._keep_region(region)
             yield response, url
 

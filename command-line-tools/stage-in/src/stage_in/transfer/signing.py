@@ -63,6 +63,8 @@ class S3Keys:
         url = next((environment[name] for name in _ENDPOINTS if environment.get(name)), "")
         pairs = [_CDSE_KEYS, _AWS_KEYS] if url or required else [_CDSE_KEYS]
         pair = next((pair for pair in pairs if any(environment.get(name) for name in pair)), None)
+        if pair is _AWS_KEYS and not required and not all(environment.get(name) for name in pair):
+            pair = None
         if pair is None:
             if required:
                 raise CredentialsError(
