@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from sandbox.sigv4 import Key
@@ -124,6 +125,33 @@ def test_a_list_that_is_refused_comes_from_the_nodes(
     assert listed
     assert all(x.path.endswith("/Nodes") and x.header("Authorization") is None for x in listed)
     assert_same_tree(new, find_staged(stage_in, new))
+
+
+def test_a_list_of_many_pages(
+    stage_in: StageIn,
+    new: Path,
+    over_s3: dict[str, str],
+    assert_same_tree: SameTree,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sandbox.s3.MAX_KEYS", 20)
+    run = stage_in(stage_in.platform.item_url(new.name), **over_s3)
+    assert run.code == 0, run.log
+    assert len(stage_in.platform.log.of("s3", "*list-type=2*")) > 2
+    assert_same_tree(new, find_staged(stage_in, new))
+
+
+ENDLESS = (
+    "<ListBucketResult><IsTruncated>true</IsTruncated>"
+    "<NextContinuationToken>x</NextContinuationToken></ListBucketResult>"
+)
+
+
+def test_a_list_without_end(stage_in: StageIn, new: Path, over_s3: dict[str, str]) -> None:
+    stage_in.platform.faults.add(Fault(on="s3", path="*list-type*", body=ENDLESS))
+    run = stage_in(stage_in.platform.item_url(new.name), **over_s3)
+    assert run.code == 65, run.log
+    assert "no end" in run.reason
 
 
 def test_objects_that_lead_elsewhere_are_refused(

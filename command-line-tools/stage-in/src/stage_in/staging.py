@@ -206,7 +206,7 @@ class Staging:
                     logger.info(
                         "The zip holds the whole product; files that are not selected stay packed"
                     )
-                patience = get_patience(source, self._settings.patience, is_last=not following)
+                patience = get_patience(source, self._settings.patience, is_last=following is None)
                 settings = replace(self._settings, patience=patience)
                 try:
                     if source is zip_source:  # it downloads the whole product for the manifest

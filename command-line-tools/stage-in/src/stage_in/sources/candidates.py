@@ -30,10 +30,10 @@ from stage_in.transfer.s3_client import S3Client
 if TYPE_CHECKING:
     import pystac
 
-# The failures after which the next source is tried. Single files and the zip come from one service,
-# so what that service fails to do for one it fails to do for the other.
-_SERVICE_FAILURES = (SourceError, NotFoundError, RefusedError)
 MAX_PATIENCE = 60.0  # seconds without new data from a source that another one can replace
+# The failures after which the next source is tried. Single files and the zip come from one service,
+# where most failures are common to both.
+_SERVICE_FAILURES = (SourceError, NotFoundError, RefusedError)
 _FAILURES = (*_SERVICE_FAILURES, CredentialsError, TemporaryError, VerificationError)
 
 
@@ -63,14 +63,15 @@ class Candidates:
             item: the platform's item of the product.
             product: the product.
             archive: the source that uses the zip. If an earlier run has left a complete zip, it is
-                the only one.
+                the only one, unless there is no token with which to replace it.
 
         Raises:
             ProductError: the transport is `mount` or `s3`, and the item gives no path in the
                 archive.
         """
         transport = self._settings.transport
-        if transport == "zip" or archive.is_complete:
+        has_token = self._access.credentials is not None
+        if transport == "zip" or (archive.is_complete and has_token):
             return [archive]
         sources: list[Source] = []
         connections = self._settings.connections
@@ -80,7 +81,7 @@ class Candidates:
         try:
             path = find_path(item, product.name) if self._access.eodata or self._s3_client else ""
         except ProductError as error:
-            if transport in {"mount", "s3"} or self._access.credentials is None:
+            if transport in {"mount", "s3"} or not has_token:
                 raise
             path = ""
             logger.warning("Neither a mounted archive nor S3 can be used: {}", error)
@@ -90,7 +91,7 @@ class Candidates:
             sources.append(
                 S3Source(path, self._s3_client, self._arrivals, connections, nodes.list_files)
             )
-        if self._access.credentials is not None and transport in {"auto", "nodes"}:
+        if has_token and transport in {"auto", "nodes"}:
             sources += [nodes, archive]
         return sources
 

@@ -17,6 +17,7 @@ from stage_in.transfer.quota import RATE
 from stage_in.transfer.response import ResponseBody
 from stage_in.transfer.s3_client import S3Client
 
+_MAX_PAGES = 100  # pages have a thousand objects, or fewer where the service likes
 _MAX_LIST_SIZE = 4 * 1024 * 1024  # bytes; a page of a thousand objects has about 0.5 MB
 
 
@@ -100,7 +101,7 @@ class S3Source:
         prefix = f"{self._folder}/"
         query = {"list-type": "2", "prefix": prefix}
         files: dict[str, int] = {}
-        while True:
+        for _ in range(_MAX_PAGES):
             page = self._read_page(query)
             for content in page.iterfind("{*}Contents"):
                 key, size = content.findtext("{*}Key", ""), content.findtext("{*}Size", "")
@@ -115,11 +116,12 @@ class S3Source:
             token = page.findtext("{*}NextContinuationToken", "")
             if page.findtext("{*}IsTruncated", "") != "true":
                 return files
-            if not token or token == query.get("continuation-token") or len(files) > MAX_FILES:
-                raise VerificationError(
-                    f"expected a list of at most {MAX_FILES} objects below {prefix}, found no end"
-                )
+            if not token or len(files) > MAX_FILES:
+                break
             query["continuation-token"] = token
+        raise VerificationError(
+            f"expected a list of at most {MAX_FILES} objects below {prefix}, found no end of it"
+        )
 
     def _read_page(self, query: dict[str, str]) -> Element:
         with self._client.list(query) as body:
