@@ -9,12 +9,12 @@ from pathlib import Path
 
 from stage_in.errors import (
     NotFoundError,
-    OutputError,
     StageInError,
     TemporaryError,
     UnauthorizedError,
     VerificationError,
 )
+from stage_in.machine import is_machine_fault
 from stage_in.safe.manifest import MAX_FILES, Entry
 from stage_in.safe.parts import Range
 from stage_in.safe.paths import check_path
@@ -23,7 +23,6 @@ from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.response import CHUNK_SIZE
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
-_TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 
 
 class MountSource:
@@ -90,7 +89,6 @@ class MountSource:
             NotFoundError: it is not there.
             TemporaryError: it can't be opened now.
             VerificationError: it is not a plain file, or a link leads to it.
-            OutputError: this process has too many files open.
         """
         file = self._folder / path
         with _translated_errors(file):
@@ -150,18 +148,18 @@ def _translated_errors(path: Path) -> Iterator[None]:
     """Translate the errors of a mounted file system.
 
     Raises:
-        StageInError: in place of an OSError.
+        StageInError: in place of an OSError, unless this machine is to blame.
     """
     try:
         yield
     except OSError as error:
+        if is_machine_fault(error):
+            raise
         raise _translate(error, path) from error
 
 
 def _translate(error: OSError, path: Path) -> StageInError:
     found = error.strerror or str(error)
-    if error.errno in _TOO_MANY_FILES:
-        return OutputError(f"can't open {path}: {found}. Raise the limit of open files (ulimit -n)")
     if error.errno == errno.EACCES:
         return UnauthorizedError(f"can't read {path} in the mounted archive: {found}")
     if error.errno in _MISSING:
