@@ -129,15 +129,15 @@ def test_a_transport_that_needs_a_variable(stage_in: StageIn, platform: Sandbox,
 # -- What a file system does that no folder on disk can be made to do
 
 
-def download(mount: Path, folder: Path, patience: float) -> Path:
+def copy(mount: Path, folder: Path, patience: float) -> Path:
     """Copy a product in this process."""
     arrivals = Arrivals()
     name = ProductName.parse(mount.name)
     settings = Settings(patience=patience)
-    source = MountSource(mount, arrivals)
-    return (
-        Download(source, name, folder / mount.name, settings, arrivals, lambda _: None).run().path
-    )
+    source = MountSource(mount, arrivals, 4)
+    safe = folder / mount.name
+    download = Download(source, name, safe, settings, arrivals, lambda: None, lambda _: None)
+    return download.run().path
 
 
 def replace_read(monkeypatch: pytest.MonkeyPatch, read: Callable[[], bytes | None]) -> None:
@@ -167,7 +167,7 @@ def test_an_error_of_the_file_system_is_temporary(
             raise OSError(failures.pop(), os.strerror(number))
 
     replace_read(monkeypatch, read)
-    assert_same_tree(mount, download(mount, tmp_path / "copy", 30))
+    assert_same_tree(mount, copy(mount, tmp_path / "copy", 30))
     assert not failures
 
 
@@ -179,7 +179,7 @@ def test_an_error_that_stays_ends_by_patience(
 
     replace_read(monkeypatch, read)
     with pytest.raises(TemporaryError, match=r"no new data arrived for 1 s.*Input/output error"):
-        download(mount, tmp_path / "copy", 1)
+        copy(mount, tmp_path / "copy", 1)
 
 
 def test_a_read_that_hangs_ends_by_patience(
@@ -188,7 +188,7 @@ def test_a_read_that_hangs_ends_by_patience(
     replace_read(monkeypatch, lambda: time.sleep(30))
     started = time.monotonic()
     with pytest.raises(TemporaryError, match="has not ended"):
-        download(mount, tmp_path / "copy", 1)
+        copy(mount, tmp_path / "copy", 1)
     assert time.monotonic() - started < 20
 
 
@@ -201,5 +201,5 @@ def test_a_read_that_hangs_ends_by_patience(
     ],
 )
 def test_what_is_no_file(mount: Path, path: str, kind: type[StageInError]) -> None:
-    with pytest.raises(kind), MountSource(mount, Arrivals()).open(path):
+    with pytest.raises(kind), MountSource(mount, Arrivals(), 4).open(path):
         pass

@@ -54,16 +54,24 @@ def test_objects_and_parts_of_them(platform: Sandbox) -> None:
     assert not client.ignores_ranges
 
 
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("status=403 empty", UnauthorizedError),
+        ("status=500", TemporaryError),
+        ("reset=start", TemporaryError),
+    ],
+)
 def test_both_endpoints_of_the_platform_are_tried(
-    platform: Sandbox, monkeypatch: pytest.MonkeyPatch
+    platform: Sandbox, monkeypatch: pytest.MonkeyPatch, fault: str, kind: type[StageInError]
 ) -> None:
-    """Each refusal leads to the other endpoint, which is then kept."""
+    """Each failure leads to the other endpoint, which is then kept."""
     endpoint = platform.origins["s3"]
     other = endpoint.replace("127.0.0.1", "localhost")
     monkeypatch.setattr(signing, "S3_ENDPOINTS", (endpoint, other))
     client = make_client(platform, AWS_ENDPOINT_URL_S3="")
-    platform.faults.add("status=403 empty on=s3 times=1")
-    with pytest.raises(UnauthorizedError):
+    platform.faults.add(f"{fault} on=s3 times=1")
+    with pytest.raises(kind):
         read(client)
     assert read(client) == CONTENT
     assert read(client) == CONTENT

@@ -74,10 +74,8 @@ class Candidates:
         if transport == "zip" or (archive.is_complete and has_token):
             return [archive]
         sources: list[Source] = []
-        connections = self._settings.connections
-        nodes = NodesSource(
-            product, self._client, self._arrivals, min(connections, MAX_CONNECTIONS)
-        )
+        connections = min(self._settings.connections, MAX_CONNECTIONS)
+        nodes = NodesSource(product, self._client, self._arrivals, connections)
         try:
             path = find_path(item, product.name) if self._access.eodata or self._s3_client else ""
         except ProductError as error:
@@ -86,8 +84,9 @@ class Candidates:
             path = ""
             logger.warning("Neither a mounted archive nor S3 can be used: {}", error)
         if path and self._access.eodata is not None:
-            sources.append(MountSource(self._access.eodata / path, self._arrivals))
+            sources.append(MountSource(self._access.eodata / path, self._arrivals, connections))
         if path and self._s3_client is not None:
+            connections = self._settings.connections
             sources.append(
                 S3Source(path, self._s3_client, self._arrivals, connections, nodes.list_files)
             )

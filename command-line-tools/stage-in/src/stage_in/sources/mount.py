@@ -19,7 +19,6 @@ from stage_in.safe.manifest import MAX_FILES, Entry
 from stage_in.safe.parts import Range
 from stage_in.safe.paths import check_path
 from stage_in.transfer.arrivals import Arrivals
-from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.response import CHUNK_SIZE
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR}
@@ -33,15 +32,15 @@ class MountSource:
     inside of the product's folder is followed, because it could point to any file of this machine.
     """
 
-    connections = MAX_CONNECTIONS
-
-    def __init__(self, folder: Path, arrivals: Arrivals) -> None:
+    def __init__(self, folder: Path, arrivals: Arrivals, connections: int) -> None:
         """Prepare; nothing is read yet.
 
         Args:
             folder: the SAFE folder in the mounted archive.
             arrivals: counts the bytes.
+            connections: how many files to read in parallel.
         """
+        self.connections = connections
         self._folder = folder
         self.label = f"the mounted archive, {folder}, which CDSE_EODATA names"
         self._arrivals = arrivals

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import requests
 
 from stage_in.errors import (
+    BusyError,
     CredentialsError,
     StageInError,
     TemporaryError,
@@ -29,9 +30,9 @@ MAX_REFUSALS = 5  # in a row, before any success
 class S3Client:
     """Makes requests for the objects of a bucket. It may be used from several threads.
 
-    The platform's two endpoints hold the same objects, and for minutes one of them may refuse keys
-    that the other accepts. So each refusal makes the next request go to another endpoint or be
-    signed for another region.
+    The platform's two endpoints hold the same objects, and for minutes one of them may be down or
+    refuse keys that the other accepts. So after each such failure the next request goes to another
+    endpoint, or is signed for another region.
 
     Attributes:
         pacing: grants the download slots.
@@ -154,27 +155,27 @@ class S3Client:
         endpoint, region = address
         url = f"{endpoint}/{self._bucket}{rest}"
         auth = SigningAuth(self._keys, region)
-        with (
-            self.pacing.slot() as granted,
-            closing(self._session.open(url, auth, headers)) as response,
-        ):
+        with self.pacing.slot() as granted:
             try:
+                response = self._session.open(url, auth, headers)
                 check_s3_status(response, url, self._stall_timeout)
-            except UnauthorizedError:
-                self._turn_away_from(address)
+            except BusyError:  # the user has as many requests at the other endpoint
                 raise
-            except SlowDownError:
-                self.pacing.slow_down()
+            except (UnauthorizedError, TemporaryError) as error:
+                if isinstance(error, SlowDownError):
+                    self.pacing.slow_down()
+                self._turn_away_from(address, is_refusal=isinstance(error, UnauthorizedError))
                 raise
-            granted()
-            self.latency = min(self.latency, self.pacing.latency)
-            self._keep_region(region)
-            yield response, url
+            with closing(response):
+                granted()
+                self.latency = min(self.latency, self.pacing.latency)
+                self._keep_region(region)
+                yield response, url
 
-    def _turn_away_from(self, address: tuple[str, str]) -> None:
-        """Use the next endpoint, or the next region once every endpoint has refused this one."""
+    def _turn_away_from(self, address: tuple[str, str], *, is_refusal: bool) -> None:
+        """Use the next endpoint, or the next region once every endpoint has failed."""
         with self._lock:
-            self._refusals += 1
+            self._refusals += is_refusal
             if self._addresses[0] == address:  # otherwise another thread has done it
                 self._addresses = [*self._addresses[1:], address]
 
