@@ -4,6 +4,7 @@ import pytest
 import requests
 
 from stage_in.errors import CredentialsError, StageInError, UsageError, VerificationError
+from stage_in.secrets import strike
 from stage_in.transfer.signing import S3Keys, SigningAuth
 from stage_in.transfer.trust import S3_ENDPOINTS
 
@@ -46,6 +47,13 @@ def test_keys_and_endpoint(
         assert keys.session_token == ("t==" if access_key == "aws" else "")
         assert "secret-" not in repr(keys)
         assert "t==" not in repr(keys)
+
+
+def test_secrets_are_struck_from_messages() -> None:
+    read(required=True, AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="qN8/vT3+xR7zK1", **PROXY)
+    read(**AWS | PROXY | {"AWS_SESSION_TOKEN": "FwoGZXIvYXdzEJr4n8t0k3n=="})
+    assert "vT3" not in strike("found qN8/vT3+xR7zK1 in a message")
+    assert "YXdz" not in strike("found FwoGZXIvYXdzEJr4n8t0k3n== in a message")
 
 
 def test_the_region_of_the_environment_comes_first() -> None:

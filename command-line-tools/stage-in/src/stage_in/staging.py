@@ -19,7 +19,6 @@ from stage_in.secrets import register_url
 from stage_in.settings import Settings
 from stage_in.sources.candidates import Candidates, get_patience, may_fall_back
 from stage_in.sources.download import Download
-from stage_in.sources.eodata import BUCKET
 from stage_in.sources.item_reference import parse_reference
 from stage_in.sources.platform_item import find_item, load_item
 from stage_in.sources.product import Product
@@ -34,7 +33,6 @@ from stage_in.transfer.pacing import MAX_WAIT, Pacing
 from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.response import STALL_TIMEOUT
 from stage_in.transfer.retries import Retries, retry_until_answered
-from stage_in.transfer.s3_client import S3Client
 from stage_in.transfer.workers import Workers
 
 if TYPE_CHECKING:
@@ -62,28 +60,14 @@ class Staging:
         self._access = access
         self._settings = settings
         self._arrivals = Arrivals(on_news)
-        stall_timeout = min(STALL_TIMEOUT, settings.patience / 3)  # leaves time to retry
-        max_wait = min(MAX_WAIT, settings.patience)
         self._client = Client(
             access.trust,
             access.credentials or NoTokens(),
-            Pacing(min(settings.connections, MAX_CONNECTIONS), max_wait),
-            stall_timeout=stall_timeout,
+            Pacing(min(settings.connections, MAX_CONNECTIONS), min(MAX_WAIT, settings.patience)),
+            stall_timeout=min(STALL_TIMEOUT, settings.patience / 3),  # leaves time to retry
             on_bytes=self._arrivals.record,
         )
-        self._s3_client = None
-        if access.s3 is not None:
-            self._s3_client = S3Client(
-                access.s3,
-                BUCKET,
-                Pacing(settings.connections, max_wait),
-                connections=settings.connections,
-                stall_timeout=stall_timeout,
-                on_bytes=self._arrivals.record,
-            )
-        self._candidates = Candidates(
-            access, self._client, self._s3_client, settings, self._arrivals
-        )
+        self._candidates = Candidates(access, self._client, settings, self._arrivals)
 
     def stage_catalog(self, item: "pystac.Item | str", output_dir: Path) -> Path:
         """Leave a verified, self-contained STAC catalog of a product in a folder, or nothing.
@@ -224,10 +208,7 @@ class Staging:
                     if following is None or not may_fall_back(source, error):
                         raise
                     logger.warning("Falling back to {}: {}", following.label, error)
-                self._client.pacing.start_over()
-                if self._s3_client is not None:
-                    self._s3_client.pacing.start_over()
-                self._arrivals.restart_silence()
+                self._candidates.start_over()
         raise AssertionError("the last source has neither delivered nor failed")
 
     def _retry(self, request: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stage_in.disk import writing
+from stage_in.disk import make_folder, share, writing
 from stage_in.errors import VerificationError
 from stage_in.safe.manifest import Entry
 
@@ -60,9 +60,12 @@ class PartedFile:
         self._unfinished = len(self.parts)
         self._lock = threading.Lock()
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            is_new = not path.exists()
             with path.open("ab") as file:
                 file.truncate(entry.size)
+            if is_new:
+                share(path)
 
     def write(self, part: Part, chunks: Iterable[bytes], start: int) -> None:
         """Write the chunks of a part. If they end early, what has arrived stays.

@@ -11,8 +11,8 @@ from stage_in.errors import OutputError, ProductError, VerificationError
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.manifest import MANIFEST, Entry, get_folders, read_manifest, select
 from stage_in.safe.name import ProductName
-from stage_in.safe.xml import MAX_XML_SIZE
 from stage_in.safe.parts import find_missing
+from stage_in.safe.xml import MAX_XML_SIZE
 
 _READ_SIZE = 256 * 1024  # bytes
 

@@ -14,7 +14,7 @@ from stage_in.errors import (
 )
 from stage_in.logger import logger
 from stage_in.settings import Settings
-from stage_in.sources.eodata import find_path
+from stage_in.sources.eodata import BUCKET, find_path
 from stage_in.sources.mount import MountSource
 from stage_in.sources.nodes import NodesSource
 from stage_in.sources.product import Product
@@ -24,6 +24,7 @@ from stage_in.sources.zip import ZipSource
 from stage_in.transfer.access import Access
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
+from stage_in.transfer.pacing import Pacing
 from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.s3_client import S3Client
 
@@ -44,15 +45,23 @@ class Candidates:
         self,
         access: Access,
         client: Client,
-        s3_client: S3Client | None,
         settings: Settings,
         arrivals: Arrivals,
     ) -> None:
         self._access = access
         self._client = client
-        self._s3_client = s3_client
         self._settings = settings
         self._arrivals = arrivals
+        self._s3_client = None
+        if access.s3 is not None:
+            self._s3_client = S3Client(
+                access.s3,
+                BUCKET,
+                Pacing(settings.connections, client.pacing.max_wait),
+                connections=settings.connections,
+                stall_timeout=client.stall_timeout,
+                on_bytes=arrivals.record,
+            )
 
     def list_sources(
         self, item: "pystac.Item", product: Product, archive: ZipSource
@@ -93,6 +102,13 @@ class Candidates:
         if has_token and transport in {"auto", "nodes"}:
             sources += [nodes, archive]
         return sources
+
+    def start_over(self) -> None:
+        """End what a source has left waiting: another one starts."""
+        self._client.pacing.start_over()
+        if self._s3_client is not None:
+            self._s3_client.pacing.start_over()
+        self._arrivals.restart_silence()
 
 
 def get_patience(source: Source, patience: float, *, is_last: bool) -> float:

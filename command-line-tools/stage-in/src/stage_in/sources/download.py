@@ -81,12 +81,7 @@ class Download:
         """Download all files that the user wants.
 
         Raises:
-            VerificationError: a file or the manifest has failed verification three times.
-            NotFoundError, RefusedError: the source has refused three times to deliver a file.
-            SourceError: another source should be tried.
-            TemporaryError: patience has ended.
-            CredentialsError: there is no token that can be used.
-            OutputError: the disk is full or can't be written.
+            StageInError: the kind depends on the failure. Files that are right stay.
         """
         document, entries = retry_until_answered(
             self._read_manifest, self._arrivals, self._settings.patience

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stage_in.disk import describe_kind, walk
 from stage_in.errors import (
     NotFoundError,
     StageInError,
@@ -58,18 +59,15 @@ class MountSource:
         """
         files: dict[str, int] = {}
         with _translated_errors(self._folder):
-            # The dot is for a SAFE folder that is a link itself.
-            for parent, folders, names, descriptor in os.fwalk(f"{self._folder}/.", onerror=_raise):
-                for name in (*folders, *names):
-                    path = Path(parent, name).relative_to(self._folder).as_posix()
-                    check_path(path, str(self._folder))
-                    status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
-                        files[path] = status.st_size
-                    elif not stat.S_ISDIR(status.st_mode):
-                        raise VerificationError(
-                            f"expected only files and folders in {self._folder}, found {path}"
-                        )
+            for path, status in walk(self._folder):
+                check_path(path, str(self._folder))
+                if stat.S_ISREG(status.st_mode):
+                    files[path] = status.st_size
+                elif not stat.S_ISDIR(status.st_mode):
+                    raise VerificationError(
+                        f"expected files and folders in {self._folder}, found "
+                        f"{describe_kind(status)} at {path}"
+                    )
                 if len(files) > MAX_FILES:
                     raise VerificationError(
                         f"expected at most {MAX_FILES} files in {self._folder}, found more"
@@ -136,10 +134,6 @@ def _open_below(folder: Path, path: str) -> int:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
     finally:
         os.close(descriptor)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 @contextmanager

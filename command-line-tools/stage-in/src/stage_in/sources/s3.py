@@ -107,7 +107,8 @@ class S3Source:
                 key, size = content.findtext("{*}Key", ""), content.findtext("{*}Size", "")
                 if not key.startswith(prefix) or not size.isdecimal() or len(size) > 18:
                     raise VerificationError(
-                        f"expected objects below {prefix} and their sizes, found {excerpt(key, 200)!r}"
+                        f"expected objects below {prefix} and their sizes, found "
+                        f"{excerpt(key, 200)!r}"
                     )
                 path = key.removeprefix(prefix)
                 # A key that ends in a slash stands for an empty folder.

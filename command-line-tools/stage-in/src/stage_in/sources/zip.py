@@ -10,8 +10,8 @@ from pathlib import Path
 from stage_in.disk import share, writing
 from stage_in.errors import ProductError, VerificationError
 from stage_in.safe.manifest import MAX_PRODUCT_SIZE, Entry
-from stage_in.secrets import excerpt
 from stage_in.safe.parts import Range
+from stage_in.secrets import excerpt
 from stage_in.sources.archive import Archive
 from stage_in.sources.product import Product
 from stage_in.transfer.arrivals import Arrivals

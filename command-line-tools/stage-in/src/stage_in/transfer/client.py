@@ -29,6 +29,7 @@ class Client:
 
     Attributes:
         pacing: grants the download slots.
+        stall_timeout: seconds without a byte after which a connection is closed.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Client:
         self._trust = trust
         self._tokens = tokens
         self.pacing = pacing
-        self._stall_timeout = stall_timeout
+        self.stall_timeout = stall_timeout
         self._on_bytes = on_bytes
         self._documents = Session(stall_timeout)
         self._downloads = Session(stall_timeout)
@@ -104,7 +105,7 @@ class Client:
             yield self._body(response, url, start if partial else 0)
 
     def _body(self, response: requests.Response, url: str, start: int = 0) -> ResponseBody:
-        return ResponseBody(response, url, start, self._on_bytes, self._stall_timeout)
+        return ResponseBody(response, url, start, self._on_bytes, self.stall_timeout)
 
     def _follow(
         self,
@@ -117,7 +118,7 @@ class Client:
         for _ in range(MAX_REDIRECTS + 1):
             response = session.open(location, auth, headers)
             if response.status_code not in _REDIRECTS:
-                check_status(response, location, self._tokens, self._stall_timeout)
+                check_status(response, location, self._tokens, self.stall_timeout)
                 return response
             response.close()
             location = _join_location(location, response.headers.get("Location", ""))

@@ -40,6 +40,7 @@ class Pacing:
     A simulation of some hundred platforms chose this model and its constants.
 
     Attributes:
+        max_wait: maximum number of seconds between two requests for a slot.
         latency: seconds between the last request that was granted and its answer.
         was_refused: whether any request was refused.
     """
@@ -57,7 +58,7 @@ class Pacing:
         self._last_answer = time.monotonic()
         self._connections = self._limit = connections
         self._limited = 0.0  # when a service asked for fewer requests
-        self._max_wait = max_wait
+        self.max_wait = max_wait
         self._open = self._unanswered = self._refusals = 0
         self._closed: deque[float] = deque(maxlen=32)
         self._not_before = 0.0
@@ -190,7 +191,7 @@ class Pacing:
         with self._condition:
             wait = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(self._refusals - 1, 10))
             wait = max(wait * random.uniform(0.7, 1), min_wait)  # noqa: S311 (jitter, not a secret)
-            until = time.monotonic() + min(wait, self._max_wait)
+            until = time.monotonic() + min(wait, self.max_wait)
             self._not_before = max(self._not_before, until)
 
     def _leave(self, answers: list[bool]) -> None:

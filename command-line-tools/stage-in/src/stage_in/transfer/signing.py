@@ -9,6 +9,7 @@ import requests
 from requests.auth import AuthBase
 
 from stage_in.errors import CredentialsError, ProductError, UsageError, VerificationError
+from stage_in.secrets import register
 from stage_in.transfer.credentials import read_secret
 from stage_in.transfer.trust import S3_ENDPOINTS
 from stage_in.urls import get_origin, redact
@@ -73,12 +74,13 @@ class S3Keys:
                 )
             return None
         access_key, secret_key = (_read_key(environment, name) for name in pair)
-        temporary = pair is _AWS_KEYS
+        session_token = read_secret(environment, "AWS_SESSION_TOKEN") if pair is _AWS_KEYS else ""
+        register(secret_key, session_token)
         region = next((environment[name] for name in _REGIONS if environment.get(name)), "")
         return cls(
             access_key,
             secret_key,
-            read_secret(environment, "AWS_SESSION_TOKEN") if temporary else "",
+            session_token,
             pair[0],
             _read_endpoint(url) if url else "",
             tuple(dict.fromkeys([region or DEFAULT_REGION, DEFAULT_REGION])),
