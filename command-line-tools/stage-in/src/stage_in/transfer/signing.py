@@ -11,7 +11,7 @@ from requests.auth import AuthBase
 from stage_in.errors import CredentialsError, ProductError, UsageError, VerificationError
 from stage_in.secrets import register
 from stage_in.transfer.credentials import read_secret
-from stage_in.transfer.trust import S3_ENDPOINTS
+from stage_in.transfer.trust import S3_ENDPOINTS, check_encryption
 from stage_in.urls import get_origin, redact
 
 DEFAULT_REGION = "default"  # CDSE documentation, APIs, S3
@@ -76,13 +76,16 @@ class S3Keys:
         access_key, secret_key = (_read_key(environment, name) for name in pair)
         session_token = read_secret(environment, "AWS_SESSION_TOKEN") if pair is _AWS_KEYS else ""
         register(secret_key, session_token)
+        endpoint = _read_endpoint(url) if url else ""
+        if session_token:
+            check_encryption(" or ".join(_ENDPOINTS), endpoint, "the session token")
         region = next((environment[name] for name in _REGIONS if environment.get(name)), "")
         return cls(
             access_key,
             secret_key,
             session_token,
             pair[0],
-            _read_endpoint(url) if url else "",
+            endpoint,
             tuple(dict.fromkeys([region or DEFAULT_REGION, DEFAULT_REGION])),
         )
 
