@@ -27,12 +27,15 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
+from sandbox.faults import PAGE
 from sandbox.server import Sandbox
+from sandbox.sigv4 import Key
 from sandbox.tokens import Account
 from tests.conftest import Run, SameTree
 from tests.forked import Forked
 
 ACCOUNT = Account("someone", "pass-word:0815/4711")
+KEY = Key("ACCESSKEY", "secret/key+0815", session="c2Vzc2lvbi10b2tlbg==")
 
 # The requests that a fault strikes, by source.
 REQUESTS = {
@@ -41,28 +44,43 @@ REQUESTS = {
     "manifest": "on=download path=*manifest.safe)/$value",
     "file": "on=download path=*_B03.jp2)/$value",
     "zip": "on=download path=*Products(????????-????-????-????-????????????)/$value",
+    "s3 listing": "on=s3 path=*list-type=2*",
+    "s3 manifest": "on=s3 path=*manifest.safe",
+    "s3": "on=s3 path=*IMG_DATA/*_B03.jp2",
 }
 
 # The exit code if the fault stays. If it strikes once, the exit code is always 0. One file that is
 # refused for lack of slots ends with 0 or 75, as the zip may be faster than waiting for it:
 # tests/sources/test_nodes.py has both.
+#
+# A mounted archive has no statuses: what it can have is put on its disk. Files of s3 and mount are
+# requested with --transport s3 and mount, which fall back to nothing. A slow file from S3 goes on
+# where the last connection was closed, so it arrives in the end, in many minutes.
 MATRIX = """\
-fault                       item  listing  file  zip
-status=400                    65        0     0   65
-status=401                    77        0    77   77
-status=403                    77        0    77   77
-status=404                    66        0     0   66
-status=429 retry_after=1      75       75     -   75
-status=503                    75       75    75   75
-html                          65       65    65   65
-cut=middle                    75       75    75   75
-cut=middle framing=close      65       65    65   65
-long=100000 framing=close     65       65    65   65
-stall=30 at=middle            75       75    75   75
-slow=100                      75       75    75   75
-corrupt=0.4                   65       65    65   65
-redirect={stranger}{path}     65       65    65   65
+fault                       item  listing  file  zip   s3  mount
+status=400                    65        0     0   65   65      -
+status=401                    77        0    77   77   75      -
+status=403                    77        0    77   77   75      -
+status=404                    66        0     0   66   66     66
+status=429 retry_after=1      75       75     -   75   75      -
+status=503                    75       75    75   75   75      -
+html                          65       65    65   65   65     65
+cut=middle                    75       75    75   75   75     65
+cut=middle framing=close      65       65    65   65   65      -
+long=100000 framing=close     65       65    65   65   65     65
+stall=30 at=middle            75       75    75   75   75      -
+slow=100                      75       75    75   75    -      -
+corrupt=0.4                   65       65    65   65   65     65
+redirect={stranger}{path}     65       65    65   65   65      -
 """
+# What a file of a mounted archive holds instead of its content; None if it is missing.
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "status=404": lambda content: None,
+    "html": lambda content: PAGE,
+    "cut=middle": lambda content: content[: len(content) // 2],
+    "long=100000 framing=close": lambda content: content + bytes(100_000),
+    "corrupt=0.4": lambda content: content[:1000] + bytes([content[1000] ^ 255]) + content[1001:],
+}
 
 
 def read_matrix() -> dict[str, dict[str, int]]:
@@ -89,9 +107,10 @@ def list_groups(codes: dict[str, int]) -> list[tuple[str, ...]]:
     A listing that requires a token makes the run fall back to the zip without a second try. Such a
     run requests no single files.
     """
+    s3 = ("s3 listing", "s3 manifest", "s3")
     if codes["item"] == 77:
-        return [("item", "manifest", "file"), ("listing", "zip")]
-    return [("item", "listing", "manifest", "file"), ("zip",)]
+        return [("item", "manifest", "file"), ("listing", "zip"), s3]
+    return [("item", "listing", "manifest", "file"), ("zip",), s3]
 
 
 STAYING = [
@@ -130,6 +149,7 @@ class Job:
             "CDSE_USERNAME": ACCOUNT.name,
             "CDSE_PASSWORD": ACCOUNT.password,
             **self.platform.environment,
+            **self.platform.s3_environment(),
             **{name: str(value) for name, value in options.items() if name.isupper()},
         }
         arguments = {
@@ -144,6 +164,18 @@ class Job:
         self._check_log(run)
         self._check_secrets(run, variables)
         return run
+
+    def mount(self, damage: Callable[[bytes], bytes | None]) -> Path:
+        """Make a mounted archive that holds the product, with one damaged band; return its root."""
+        root = self.folder.parent / "eodata"
+        (product,) = self.platform.products
+        safe = shutil.copytree(self.safe, root / product.s3_key)
+        (band,) = safe.rglob("IMG_DATA/*_B03.jp2")
+        content = damage(band.read_bytes())
+        band.unlink()
+        if content is not None:
+            band.write_bytes(content)
+        return root
 
     def _check_folder(self, run: Run) -> None:
         """Check that there is the whole catalog and nothing else, or no catalog."""
@@ -168,16 +200,18 @@ class Job:
     def _check_secrets(self, run: Run, variables: dict[str, str]) -> None:
         """Check that no secret was printed, written or sent to the wrong service."""
         tokens = [variables["CDSE_ACCESS_TOKEN"], variables["CDSE_REFRESH_TOKEN"]]
-        headers = [exchange.header("Authorization") for exchange in self.platform.log]
+        headers = [x.header("Authorization") for x in self.platform.log if x.role != "s3"]
         tokens += [header.removeprefix("Bearer ") for header in headers if header]
         # The signature is the part of a token that nobody can guess.
         secrets = {ACCOUNT.password, *(token.rpartition(".")[2] for token in tokens)} - {""}
         files = [path for path in self.folder.rglob("*") if path.is_file()]
-        for secret in secrets:
+        for secret in {*secrets, KEY.secret, str(KEY.session)}:
             assert secret not in run.log
             assert not [path for path in files if secret.encode() in path.read_bytes()]
             received = [exchange for exchange in self.platform.log if exchange.holds(secret)]
-            assert {exchange.role for exchange in received} <= {"download", "identity"}
+            allowed = {"download", "identity"} if secret in secrets else {"s3"}
+            assert {exchange.role for exchange in received} <= allowed
+            assert not received or secret != KEY.secret
             assert not [exchange for exchange in received if secret in exchange.path]
         for exchange in self.platform.log.of("download"):
             assert not exchange.holds(ACCOUNT.password)
@@ -197,13 +231,14 @@ def job(forked: Forked, new: Path, tmp_path: Path, assert_same_tree: SameTree) -
     """The command in an empty folder, and a sandbox with one product."""
     folder = tmp_path / "work"
     folder.mkdir()
-    with Sandbox([new], accounts=[ACCOUNT]) as platform:
+    with Sandbox([new], accounts=[ACCOUNT], keys=[KEY]) as platform:
         yield Job(platform, folder, forked, new, assert_same_tree)
 
 
 def get_transport(*sources: str) -> str:
     """Return the transport of a run that requests these sources."""
-    return "zip" if sources == ("zip",) else "nodes"
+    *_, last = sources
+    return last if sources == ("zip",) or last in {"s3", "mount"} else "nodes"
 
 
 def get_patience(code: int) -> int:
@@ -215,9 +250,14 @@ def get_patience(code: int) -> int:
 def test_fault_that_stays_ends_with_its_exit_code(
     job: Job, fault: str, source: str, code: int
 ) -> None:
-    rule = job.platform.faults.add(f"{REQUESTS[source]} {fault}")
-    job(code, get_transport(source), patience=get_patience(code))
-    assert rule.used > 0
+    rules = []
+    options: dict[str, object] = {}
+    if source == "mount":
+        options["CDSE_EODATA"] = job.mount(DAMAGES[fault])
+    else:
+        rules.append(job.platform.faults.add(f"{REQUESTS[source]} {fault}"))
+    job(code, get_transport(source), patience=get_patience(code), **options)
+    assert all(rule.used > 0 for rule in rules)
 
 
 @pytest.mark.parametrize(("fault", "sources"), PASSING)

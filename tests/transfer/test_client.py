@@ -5,8 +5,9 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.server import Sandbox
 from stage_in.errors import ProductError, VerificationError
-from stage_in.transfer.client import MAX_REDIRECTS, Client, user_agent
+from stage_in.transfer.client import MAX_REDIRECTS, Client
 from stage_in.transfer.credentials import Credentials
+from stage_in.transfer.session import user_agent
 from stage_in.transfer.trust import Trust
 from tests.clients import make_client
 

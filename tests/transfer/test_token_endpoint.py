@@ -2,7 +2,7 @@ import pytest
 
 from sandbox.server import Sandbox
 from stage_in.errors import CredentialsError, TemporaryError
-from stage_in.transfer.client import user_agent
+from stage_in.transfer.session import user_agent
 from stage_in.transfer.token_endpoint import request_token
 
 PASSWORD_GRANT = {"client_id": "cdse-public", "grant_type": "password", "username": "user"}

@@ -10,7 +10,7 @@ from stage_in.errors import StageInError, UsageError
 from stage_in.machine import machine_faults_named
 from stage_in.secrets import register_environment, strike
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
-from stage_in.transfer.quota import MAX_CONNECTIONS
+from stage_in.transfer.quota import MAX_CONNECTIONS, MAX_OTHER_CONNECTIONS
 
 if TYPE_CHECKING:
     import pystac
@@ -74,8 +74,10 @@ def stage(
         output_dir: the folder of the catalog; it appears complete or not at all.
         assets: bands to stage, such as `["B04", "nir"]`; None for the whole product. Metadata,
             preview and the masks of these bands come with them.
-        transport: `auto`, `nodes` (single files in parallel) or `zip`.
-        connections: maximum number of parallel downloads, 1 to 4.
+        transport: `auto`, `mount` (a mounted archive), `s3`, `nodes` (single files in parallel) or
+            `zip`.
+        connections: maximum number of parallel downloads, 1 to 4; up to 32 to an S3 endpoint that
+            the environment names.
         patience: seconds without new data after which TemporaryError is raised.
         verify: whether digests are checked; sizes always are.
         access_token: used in place of the credentials in the environment.
@@ -105,9 +107,8 @@ def stage(
 
     from stage_in.safe.bands import read_selection
     from stage_in.staging import Staging
-    from stage_in.transfer.credentials import Credentials
+    from stage_in.transfer.access import Access
     from stage_in.transfer.environment import check_certificates
-    from stage_in.transfer.trust import Trust
 
     try:
         bands = None if assets is None else read_selection(",".join(assets))
@@ -115,20 +116,14 @@ def stage(
         raise UsageError(f"assets: {error}") from error
     if transport not in TRANSPORTS:
         raise UsageError(f"expected a transport of {', '.join(TRANSPORTS)}, found {transport!r}")
-    if not 1 <= connections <= MAX_CONNECTIONS:
-        raise UsageError(f"expected 1 to {MAX_CONNECTIONS} connections, found {connections}")
+    if not 1 <= connections <= MAX_OTHER_CONNECTIONS:
+        raise UsageError(f"expected 1 to {MAX_OTHER_CONNECTIONS} connections, found {connections}")
     if not patience > 0:
         raise UsageError(f"expected a patience of more than 0 seconds, found {patience}")
-    environment = dict(os.environ)
-    if access_token is not None:
-        environment = {"CDSE_ACCESS_TOKEN": access_token}
-    trust = Trust.from_environment(os.environ)
     check_certificates(os.environ)
-    staging = Staging(
-        trust,
-        Credentials.from_environment(environment, trust),
-        Settings(bands, transport, connections, patience, verify),
-    )
+    access = Access.from_environment(os.environ, transport, access_token)
+    access.check_connections(connections)
+    staging = Staging(access, Settings(bands, transport, connections, patience, verify))
     return pystac.Catalog.from_file(str(staging.stage_catalog(item, Path(output_dir))))
 
 
@@ -151,10 +146,8 @@ def download_and_extract_file(item: "pystac.Item", access_token: str) -> str:
         StageInError: the kind depends on the failure.
     """
     from stage_in.staging import Staging
-    from stage_in.transfer.credentials import Credentials
-    from stage_in.transfer.trust import Trust
+    from stage_in.transfer.access import Access
 
-    trust = Trust.from_environment(os.environ)
-    credentials = Credentials.from_environment({"CDSE_ACCESS_TOKEN": access_token}, trust)
-    staging = Staging(trust, credentials, Settings(transport="zip"))
+    access = Access.from_environment(os.environ, "zip", access_token)
+    staging = Staging(access, Settings(transport="zip"))
     return str(staging.stage_safe_folder(item, Path()))

@@ -14,7 +14,7 @@ from stage_in.log import set_up_log, setting_up_log
 from stage_in.machine import check_limits, machine_faults_named
 from stage_in.process import run_as_process
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
-from stage_in.transfer.quota import MAX_CONNECTIONS
+from stage_in.transfer.quota import MAX_CONNECTIONS, MAX_OTHER_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,16 +79,16 @@ def _read_assets(
     type=click.Choice(TRANSPORTS),
     default=TRANSPORTS[0],
     show_default=True,
-    help="How to download: nodes (single files in parallel) or zip (one stream). auto tries nodes "
-    "first and falls back to the zip.",
+    help="Where to get the files: mount (a mounted archive), s3, nodes (single files in parallel) "
+    "or zip (one stream). auto tries them in this order, as far as the environment allows.",
 )
 @click.option(
     "--connections",
     metavar="N",
-    type=click.IntRange(1, MAX_CONNECTIONS),
+    type=click.IntRange(1, MAX_OTHER_CONNECTIONS),
     default=MAX_CONNECTIONS,
     show_default=True,
-    help="Maximum number of parallel downloads.",
+    help="Maximum number of parallel downloads; up to 4, or 32 to an S3 endpoint that you name.",
 )
 @click.option(
     "--patience",
@@ -136,17 +136,16 @@ def _stage(input_item: str, output_dir: Path, settings: Settings, *, show_progre
     from stage_in.libraries import isolate
     from stage_in.progress import Progress
     from stage_in.staging import Staging
-    from stage_in.transfer.credentials import Credentials
+    from stage_in.transfer.access import Access
     from stage_in.transfer.environment import check_certificates
-    from stage_in.transfer.trust import Trust
 
-    trust = Trust.from_environment(os.environ)
     check_certificates(os.environ)
     isolate(os.environ)
-    credentials = Credentials.from_environment(os.environ, trust)
+    access = Access.from_environment(os.environ, settings.transport)
+    access.check_connections(settings.connections)
     _check_glob(os.environ.get(_GLOB_VARIABLE))
     with Progress(bar=show_progress) as progress:
-        Staging(trust, credentials, settings, progress).stage_catalog(input_item, output_dir)
+        Staging(access, settings, progress).stage_catalog(input_item, output_dir)
 
 
 def _format_failure(error: StageInError) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stage_in.transfer.quota import MAX_CONNECTIONS
 
-TRANSPORTS = ("auto", "nodes", "zip")
+TRANSPORTS = ("auto", "mount", "s3", "nodes", "zip")
 PATIENCE = 600  # seconds
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from stage_in.disk import check_plain, writing
-from stage_in.errors import NotFoundError, OutputError, ProductError, RefusedError, SourceError
+from stage_in.errors import OutputError, ProductError, StageInError
 from stage_in.libraries import Libraries, check_path
 from stage_in.logger import logger
 from stage_in.output import Output
@@ -17,22 +18,22 @@ from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.safe.verification import check_safe_folder, restore_folders
 from stage_in.secrets import register_url
 from stage_in.settings import Settings
+from stage_in.sources.candidates import Candidates, get_patience, may_fall_back
 from stage_in.sources.download import Download
 from stage_in.sources.item_reference import parse_reference
-from stage_in.sources.nodes import NodesSource
 from stage_in.sources.platform_item import find_item, load_item
 from stage_in.sources.product import Product
-from stage_in.sources.source import Source
 from stage_in.sources.zip import ZipSource, get_part
 from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
 from stage_in.stac.item import read_item
+from stage_in.transfer.access import Access
 from stage_in.transfer.arrivals import Arrivals, OnNews
+from stage_in.transfer.auth import NoTokens
 from stage_in.transfer.client import Client
-from stage_in.transfer.credentials import Credentials
 from stage_in.transfer.pacing import MAX_WAIT, Pacing
+from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.response import STALL_TIMEOUT
 from stage_in.transfer.retries import Retries, retry_until_answered
-from stage_in.transfer.trust import Trust
 from stage_in.transfer.workers import Workers
 
 if TYPE_CHECKING:
@@ -46,30 +47,28 @@ class Staging:
 
     def __init__(
         self,
-        trust: Trust,
-        credentials: Credentials,
+        access: Access,
         settings: Settings,
         on_news: OnNews = lambda received, expected: None,
     ) -> None:
         """Prepare a run; nothing is requested yet.
 
         Args:
-            trust: which hosts may receive the credentials.
-            credentials: provide the access token.
+            access: what the environment grants access to.
             settings: what the user chose.
             on_news: called with the bytes received and expected whenever they change.
         """
-        self._trust = trust
-        self._credentials = credentials
+        self._access = access
         self._settings = settings
         self._arrivals = Arrivals(on_news)
         self._client = Client(
-            trust,
-            credentials,
-            Pacing(settings.connections, min(MAX_WAIT, settings.patience)),
+            access.trust,
+            access.credentials or NoTokens(),
+            Pacing(min(settings.connections, MAX_CONNECTIONS), min(MAX_WAIT, settings.patience)),
             stall_timeout=min(STALL_TIMEOUT, settings.patience / 3),  # leaves time to retry
             on_bytes=self._arrivals.record,
         )
+        self._candidates = Candidates(access, self._client, settings, self._arrivals)
 
     def stage_catalog(self, item: "pystac.Item | str", output_dir: Path) -> Path:
         """Leave a verified, self-contained STAC catalog of a product in a folder, or nothing.
@@ -92,7 +91,7 @@ class Staging:
         libraries = Libraries(images)
         if isinstance(item, str):
             item = self._read_item(item)
-        product = Product.from_item(item, self._trust.origins)
+        product = Product.from_item(item, self._access.trust.origins)
         with Output(output_dir) as output:
             path = output.path / CATALOG
             published = find_published(product.name, output.path, self._settings.bands)
@@ -101,9 +100,8 @@ class Staging:
                 self._repair(published, output, item, images)
                 logger.success("{} is complete already: {}", product.id, path)
                 return path
-            logger.info("Staging {} from {}", product.id, product.origin)
             parent = output.catalog / product.id
-            folder = self._download(product, output, parent, libraries.check, read_item)
+            folder = self._download(item, product, output, parent, libraries.check, read_item)
             write_files(output.catalog, make_catalog(folder, item, images))
             output.publish(output.catalog)
         logger.success("Staged {}: {}", product.id, path)
@@ -122,12 +120,12 @@ class Staging:
         Raises:
             StageInError: the kind depends on the failure.
         """
-        product = Product.from_item(item, self._trust.origins)
+        product = Product.from_item(item, self._access.trust.origins)
         with Output(parent / product.name.folder) as output:
             if output.path.exists():
                 check_safe_folder(output.path, product.name)
             else:
-                folder = self._download(product, output, output.catalog)
+                folder = self._download(item, product, output, output.catalog)
                 output.publish(folder.path)
         return output.path
 
@@ -146,12 +144,13 @@ class Staging:
             output.replace(name, content)
 
     def _read_item(self, text: str) -> "pystac.Item":
-        reference = parse_reference(text, self._trust.stand_ins)
-        self._retry(self._credentials.use_one_time_code)
+        reference = parse_reference(text, self._access.trust.stand_ins)
+        if self._access.credentials is not None:
+            self._retry(self._access.credentials.use_one_time_code)
         if isinstance(reference, Path):
             item = self._load_item(reference)
             try:
-                Product.from_item(item, self._trust.origins)
+                Product.from_item(item, self._access.trust.origins)
             except ProductError as error:  # its message quotes the file
                 raise ProductError(
                     f"expected the STAC item of a Sentinel-2 Level-1C product at {reference}, with "
@@ -175,6 +174,7 @@ class Staging:
 
     def _download(
         self,
+        item: "pystac.Item",
         product: Product,
         output: Output,
         parent: Path,
@@ -190,18 +190,15 @@ class Staging:
         archive = output.staging / f"{product.id}.zip"
         output.keep_only(safe, [archive, get_part(archive)])
         with closing(ZipSource(product, self._client, archive, self._arrivals)) as zip_source:
-            sources: list[Source] = [zip_source]
-            if self._settings.transport != "zip" and not archive.exists():
-                connections = self._settings.connections
-                sources = [
-                    NodesSource(product, self._client, self._arrivals, connections),
-                    zip_source,
-                ]
-            for source in sources:
+            sources = self._candidates.list_sources(item, product, zip_source)
+            logger.info("Staging {} from {}", product.id, sources[0].label)
+            for source, following in zip(sources, [*sources[1:], None], strict=True):
                 if source is zip_source and self._settings.bands is not None:
                     logger.info(
                         "The zip holds the whole product; files that are not selected stay packed"
                     )
+                patience = get_patience(source, self._settings.patience, is_last=following is None)
+                settings = replace(self._settings, patience=patience)
                 try:
                     if source is zip_source:  # it downloads the whole product for the manifest
                         check_libraries()
@@ -209,16 +206,16 @@ class Staging:
                         source,
                         product.name,
                         safe,
-                        self._settings,
+                        settings,
                         self._arrivals,
                         check_libraries,
                         check_metadata,
                     ).run()
-                except (SourceError, NotFoundError, RefusedError) as error:
-                    if source is zip_source:
+                except StageInError as error:
+                    if following is None or not may_fall_back(source, error):
                         raise
-                    logger.warning("Falling back to the zip: {}", error)
-                self._client.pacing.start_over()
+                    logger.warning("Falling back to {}: {}", following.label, error)
+                self._candidates.start_over()
         raise AssertionError("the last source has neither delivered nor failed")
 
     def _retry(self, request: Callable[[], T]) -> T:

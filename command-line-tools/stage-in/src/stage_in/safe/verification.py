@@ -11,6 +11,7 @@ from stage_in.errors import OutputError, ProductError, VerificationError
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.manifest import MANIFEST, Entry, get_folders, read_manifest, select
 from stage_in.safe.name import ProductName
+from stage_in.safe.parts import find_missing
 from stage_in.safe.unlisted import find_foreign
 from stage_in.safe.xml import MAX_XML_SIZE
 
@@ -126,8 +127,8 @@ def restore_folders(folder: SafeFolder) -> None:
 def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:
     """Remove what an earlier run has left, except the files that pass verification.
 
-    A partial file is kept as well: a server that supports ranges sends the rest, and the digest
-    shows whether both parts match.
+    An unfinished file is kept as well: a server that supports ranges sends the rest, and the digest
+    shows whether all parts match.
 
     Returns:
         The paths of the files that are complete.
@@ -142,13 +143,18 @@ def keep_verified(safe: Path, entries: Mapping[str, Entry]) -> set[str]:
             name = path.relative_to(safe).as_posix()
             if name in entries and _matches(path, entries[name]):
                 kept.add(name)
-            elif name not in entries or not _is_beginning(path, entries[name]):
+            elif name not in entries or not _is_unfinished(path, entries[name]):
                 remove(path)
     return kept
 
 
-def _is_beginning(path: Path, entry: Entry) -> bool:
-    return not path.is_symlink() and path.is_file() and path.stat().st_size < entry.size
+def _is_unfinished(path: Path, entry: Entry) -> bool:
+    return (
+        not path.is_symlink()
+        and path.is_file()
+        and path.stat().st_size <= entry.size
+        and bool(find_missing(path, entry.size))
+    )
 
 
 def _matches(path: Path, entry: Entry) -> bool:

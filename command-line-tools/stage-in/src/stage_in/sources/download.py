@@ -2,10 +2,11 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 from stage_in.disk import check_disk_space, flush, make_folder, writing
@@ -23,6 +24,7 @@ from stage_in.safe.manifest import (
     select,
 )
 from stage_in.safe.name import ProductName
+from stage_in.safe.parts import Part, PartedFile, cut, find_missing
 from stage_in.safe.paths import check_distinct
 from stage_in.safe.unlisted import may_be_unlisted
 from stage_in.safe.verification import keep_verified, write_verified
@@ -82,12 +84,7 @@ class Download:
         """Download all files that the user wants.
 
         Raises:
-            VerificationError: a file or the manifest has failed verification three times.
-            NotFoundError, RefusedError: the source has refused three times to deliver a file.
-            SourceError: another source should be tried.
-            TemporaryError: patience has ended.
-            CredentialsError: there is no token that can be used.
-            OutputError: the disk is full or can't be written.
+            StageInError: the kind depends on the failure. Files that are right stay.
         """
         document, entries = retry_until_answered(
             self._read_manifest, self._arrivals, self._settings.patience
@@ -165,10 +162,34 @@ class Download:
             self._workers.add(partial(self._download, folder, entry), weight)
 
     def _download(self, folder: SafeFolder, entry: Entry) -> None:
-        """Download one file, with retries."""
+        """Download one file, with retries, or split it into parts that are tasks of their own."""
         if not self._settings.verify:
             entry = replace(entry, algorithm=None)
-        self._retries(partial(self._try_download, entry))
+        destination = self._safe / entry.path
+        # Without a digest, nothing would tell that two parts come from different files.
+        parts = [(0, entry.size)]
+        if entry.algorithm and entry.size:
+            parts = self._source.split(entry, find_missing(destination, entry.size))
+        if [end for _, end in parts] == [entry.size]:
+            cut(destination, parts[0][0])
+            self._finish(folder, entry, repeat(partial(self._try_download, entry)))
+        else:
+            file = PartedFile(destination, entry, parts)
+            for part in file.parts:
+                self._workers.add(partial(self._download_part, folder, file, part), part.size)
+
+    def _download_part(self, folder: SafeFolder, file: PartedFile, part: Part) -> None:
+        """Download one part of a file, with retries; the last to arrive completes the file."""
+        self._retries(partial(self._try_part, file, part))
+        if file.finish():
+            again = repeat(partial(self._try_download, file.entry))
+            self._finish(folder, file.entry, chain([file.verify], again))
+
+    def _finish(
+        self, folder: SafeFolder, entry: Entry, attempts: Iterator[Callable[[], None]]
+    ) -> None:
+        """Complete a file by one of several attempts."""
+        self._retries(lambda: next(attempts)())
         # Here the connection is free again: another worker downloads while this one waits.
         with writing(self._safe / entry.path):
             flush(self._safe / entry.path)
@@ -184,7 +205,6 @@ class Download:
         """Make one attempt. What has arrived over a broken connection stays for the next one."""
         destination = self._safe / entry.path
         arrived = destination.stat().st_size if destination.exists() else 0
-        # Without a digest, nothing would tell that two halves come from different files.
         start = arrived if entry.algorithm and arrived < entry.size else 0
         try:
             with ExitStack() as stack:
@@ -195,6 +215,14 @@ class Download:
         except VerificationError:
             destination.unlink(missing_ok=True)
             raise
+
+    def _try_part(self, file: PartedFile, part: Part) -> None:
+        """Make one attempt at a part. What has arrived stays for the next one."""
+        with ExitStack() as stack:
+            with self._workers.waiting():
+                source = self._source.open(file.entry.path, part.position, part.end)
+                chunks = stack.enter_context(source)
+            file.write(part, self._workers.stoppable(chunks), chunks.start)
 
     def _find_unlisted(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
         """Return the files that the product may have although its manifest does not list them.

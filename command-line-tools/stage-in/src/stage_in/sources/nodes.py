@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from stage_in.errors import BusyError, SourceError, UnauthorizedError, VerificationError
 from stage_in.safe.manifest import Entry
+from stage_in.safe.parts import Range
 from stage_in.safe.paths import check_path
 from stage_in.secrets import excerpt
 from stage_in.sources.product import Product
@@ -45,6 +46,7 @@ class NodesSource:
         self._left: dict[str, int] = {}
         self._product_size = 0
         self._started = 0.0
+        self.label = f"single files at {product.origin}"
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Remember what will be opened, to estimate whether the zip would be faster."""
@@ -88,9 +90,13 @@ class NodesSource:
                     files[path] = size
         return files
 
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return one part, which goes on from what an earlier run has left."""
+        return [(missing[0][0], entry.size)]
+
     @contextmanager
-    def open(self, path: str, start: int = 0) -> Iterator[ResponseBody]:
-        """Open one file of the product as chunks.
+    def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator[ResponseBody]:
+        """Open one file of the product as chunks, up to its end.
 
         Raises:
             SourceError: the zip would be faster than the files that are left.

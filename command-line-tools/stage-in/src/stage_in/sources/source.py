@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from stage_in.safe.manifest import Entry
+from stage_in.safe.parts import Range
 
 
 class Chunks(Protocol):
@@ -29,9 +30,11 @@ class Source(Protocol):
 
     Attributes:
         connections: how many files to open in parallel.
+        label: what the log calls it, such as "the zip at https://…".
     """
 
     connections: int
+    label: str
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Prepare for the download.
@@ -44,7 +47,21 @@ class Source(Protocol):
     def list_files(self) -> dict[str, int]:
         """Return the size in bytes of each file, by its path."""
 
-    def open(self, path: str, start: int = 0) -> AbstractContextManager[Chunks]:
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return the parts in which to open one file, in order.
+
+        Args:
+            entry: the file.
+            missing: the parts of it that are missing.
+
+        Returns:
+            Parts that cover what is missing. They may also cover what is there: a source that
+            delivers no parts returns one up to the end of the file.
+        """
+
+    def open(
+        self, path: str, start: int = 0, end: int | None = None
+    ) -> AbstractContextManager[Chunks]:
         """Open one file as chunks.
 
         An exception raised inside of the `with` passes through here, so a source that keeps data
@@ -53,4 +70,5 @@ class Source(Protocol):
         Args:
             path: the file.
             start: how many bytes have arrived already. The chunks may begin at 0 all the same.
+            end: how many bytes are wanted; None for all. The chunks may go on all the same.
         """

@@ -10,6 +10,7 @@ from pathlib import Path
 from stage_in.disk import share, writing
 from stage_in.errors import ProductError, VerificationError
 from stage_in.safe.manifest import MAX_PRODUCT_SIZE, Entry
+from stage_in.safe.parts import Range
 from stage_in.secrets import excerpt
 from stage_in.sources.archive import Archive
 from stage_in.sources.product import Product
@@ -48,6 +49,12 @@ class ZipSource:
         self._arrivals = arrivals
         self._archive: Archive | None = None
         self._lock = threading.Lock()
+        self.label = f"the zip at {product.origin}"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the archive has arrived completely, in this run or an earlier one."""
+        return self._path.exists()
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Do nothing: the zip is always downloaded completely."""
@@ -60,9 +67,13 @@ class ZipSource:
         """
         return self._get_archive().list_files()
 
+    def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
+        """Return one part, the whole file."""
+        return [(0, entry.size)]
+
     @contextmanager
-    def open(self, path: str, start: int = 0) -> Iterator[Member]:
-        """Open one file of the product as chunks, always from its start.
+    def open(self, path: str, start: int = 0, end: int | None = None) -> Iterator[Member]:
+        """Open one file of the product as chunks, always from its start to its end.
 
         If what was read fails verification, here or inside of the `with`, the archive is discarded
         and the next call downloads it again.

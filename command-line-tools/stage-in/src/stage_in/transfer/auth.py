@@ -5,7 +5,7 @@ from typing import Protocol
 import requests
 from requests.auth import AuthBase
 
-from stage_in.errors import VerificationError
+from stage_in.errors import CredentialsError, VerificationError
 from stage_in.transfer.trust import Trust
 from stage_in.urls import redact
 
@@ -26,6 +26,17 @@ class TokenSource(Protocol):
         Raises:
             CredentialsError: there will be no other token.
         """
+
+
+class NoTokens:
+    """Provides no access token: the run has no account of the platform."""
+
+    def access_token(self) -> str:
+        """Raise CredentialsError."""
+        raise CredentialsError("expected a token, found none. Set CDSE_ACCESS_TOKEN")
+
+    def refused(self, token: str, now: float) -> None:
+        """Do nothing: no token was sent."""
 
 
 class NoAuth(AuthBase):

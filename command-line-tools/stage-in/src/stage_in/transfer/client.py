@@ -1,42 +1,24 @@
 """Requests to the platform: redirects and time-outs of one request, without retries."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
-from importlib.metadata import version
 from urllib.parse import urljoin
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from stage_in.errors import ProductError, VerificationError
-from stage_in.secrets import excerpt
 from stage_in.transfer.auth import BearerAuth, NoAuth, TokenSource, TrustedAuth
-from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, translated_errors
+from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, check_range
+from stage_in.transfer.session import Session
 from stage_in.transfer.status import check_status
 from stage_in.transfer.trust import Trust
 from stage_in.urls import get_origin, redact
 
-CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
-
-
-class Session(requests.Session):
-    """A session that never looks at redirects.
-
-    Even with `allow_redirects=False`, requests prepares the next request: it reads the whole body
-    of the redirect, however long, and fails on an invalid Location header.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return None: there is no redirect to follow."""
-        return None
 
 
 class Client:
@@ -47,6 +29,7 @@ class Client:
 
     Attributes:
         pacing: grants the download slots.
+        stall_timeout: seconds without a byte after which a connection is closed.
     """
 
     def __init__(
@@ -70,12 +53,10 @@ class Client:
         self._trust = trust
         self._tokens = tokens
         self.pacing = pacing
-        self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
-        self._stall_timeout = stall_timeout
+        self.stall_timeout = stall_timeout
         self._on_bytes = on_bytes
-        self._documents = _make_session()
-        self._downloads = _make_session()
-        self._reachable: set[str] = set()  # origins whose proxy has been checked
+        self._documents = Session(stall_timeout)
+        self._downloads = Session(stall_timeout)
 
     @contextmanager
     def get(self, url: str) -> Iterator[ResponseBody]:
@@ -120,11 +101,11 @@ class Client:
             granted()
             partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
             if partial:
-                _check_range(response.headers.get("Content-Range", ""), start, url)
+                check_range(response, url, start)
             yield self._body(response, url, start if partial else 0)
 
     def _body(self, response: requests.Response, url: str, start: int = 0) -> ResponseBody:
-        return ResponseBody(response, url, start, self._on_bytes, self._stall_timeout)
+        return ResponseBody(response, url, start, self._on_bytes, self.stall_timeout)
 
     def _follow(
         self,
@@ -135,47 +116,15 @@ class Client:
     ) -> requests.Response:
         location = url
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send(session, location, auth, headers)
+            response = session.open(location, auth, headers)
             if response.status_code not in _REDIRECTS:
-                check_status(response, location, self._tokens, self._stall_timeout)
+                check_status(response, location, self._tokens, self.stall_timeout)
                 return response
             response.close()
             location = _join_location(location, response.headers.get("Location", ""))
         raise VerificationError(
             f"expected at most {MAX_REDIRECTS} redirects, found more from {redact(url)}"
         )
-
-    def _send(
-        self, session: Session, url: str, auth: AuthBase, headers: Mapping[str, str] | None
-    ) -> requests.Response:
-        origin = "/".join(url.split("/", 3)[:3])
-        if origin not in self._reachable:
-            check_proxy(url)
-            self._reachable.add(origin)
-        with translated_errors(url):
-            return session.get(
-                url,
-                auth=auth,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-                timeout=self._timeouts,
-            )
-
-
-def _make_session() -> Session:
-    session = Session()
-    session.headers["User-Agent"] = user_agent()
-    session.headers["Accept-Encoding"] = "identity"
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # threads share nothing
-    session.mount("https://", HTTPAdapter(max_retries=0))
-    session.mount("http://", HTTPAdapter(max_retries=0))
-    return session
-
-
-def user_agent() -> str:
-    """Return the User-Agent header of all requests."""
-    return f"stage-in/{version('stage-in')}"
 
 
 def _join_location(url: str, location: str) -> str:
@@ -189,13 +138,3 @@ def _join_location(url: str, location: str) -> str:
             f"expected redirects of {redact(url)} to stay on https, found one to {redact(target)}"
         )
     return target
-
-
-def _check_range(content_range: str, start: int, url: str) -> None:
-    """Check that a partial body is the rest of the file (RFC 9110, section 14.4)."""
-    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", content_range)
-    if match is None or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
-        raise VerificationError(
-            f"expected bytes {start} to the end of {redact(url)}, found "
-            f"{excerpt(content_range, 80)!r}"
-        )

@@ -72,9 +72,18 @@ class Credentials:
             raise CredentialsError(
                 "expected a token, found none. Set CDSE_ACCESS_TOKEN to a token of your Copernicus "
                 "Data Space account, which the command cdse-token prints, or set CDSE_USERNAME and "
-                "CDSE_PASSWORD"
+                "CDSE_PASSWORD. Downloads over S3 need CDSE_S3_ACCESS_KEY and CDSE_S3_SECRET_KEY "
+                "instead"
             )
         return cls(trust, **found)
+
+    @staticmethod
+    def are_in(environment: Mapping[str, str]) -> bool:
+        """Tell whether environment variables hold a token, or what to obtain one with."""
+        sets = (("ACCESS_TOKEN",), ("REFRESH_TOKEN",), ("USERNAME", "PASSWORD"))
+        return any(
+            all(environment.get(f"CDSE_{name}", "").strip() for name in names) for names in sets
+        )
 
     def use_one_time_code(self) -> None:
         """Log in now if there is a one-time code and no usable token: codes expire in seconds.
@@ -128,7 +137,7 @@ class Credentials:
                 raise CredentialsError(
                     f"the access token expired {self._access.expiry}. Set a new CDSE_ACCESS_TOKEN; "
                     "or set CDSE_REFRESH_TOKEN, or CDSE_USERNAME and CDSE_PASSWORD, so that it can "
-                    f"be renewed{_describe_clock(now)}"
+                    f"be renewed{describe_clock(now)}"
                 )
 
     @property
@@ -243,7 +252,7 @@ def _read_token(text: str, name: str) -> str:
     return text
 
 
-def _describe_clock(now: float) -> str:
+def describe_clock(now: float) -> str:
     """Return a sentence about this machine's clock if it differs from the platform's."""
     ahead = time.time() - now
     if abs(ahead) < _CLOCK_TOLERANCE:

@@ -20,6 +20,7 @@ HALF_LIFE = (
 TOLERANCE = 0.5  # wrong predictions by which a hypothesis may exceed the best and is tried anyway
 SMALL_FILE = 0.5  # seconds that a small file takes, to sort the hypotheses by their throughput
 STARVED_AFTER = 16  # refusals in a row, which take about 50 seconds
+RECOVERY = 10.0  # seconds after which one more download is tried than a service has asked for
 CHECK_INTERVAL = 0.05  # seconds; old answers fade, so a slot may become free while nothing happens
 
 # Number of slots for this process; seconds for which the platform still counts a closed download.
@@ -39,6 +40,7 @@ class Pacing:
     A simulation of some hundred platforms chose this model and its constants.
 
     Attributes:
+        max_wait: maximum number of seconds between two requests for a slot.
         latency: seconds between the last request that was granted and its answer.
         was_refused: whether any request was refused.
     """
@@ -54,8 +56,9 @@ class Pacing:
         hypotheses.sort(key=lambda hypothesis: (hypothesis[1] + SMALL_FILE) / hypothesis[0])
         self._errors = dict.fromkeys(hypotheses, 0.0)  # the highest throughput first
         self._last_answer = time.monotonic()
-        self._connections = connections
-        self._max_wait = max_wait
+        self._connections = self._limit = connections
+        self._limited = 0.0  # when a service asked for fewer requests
+        self.max_wait = max_wait
         self._open = self._unanswered = self._refusals = 0
         self._closed: deque[float] = deque(maxlen=32)
         self._not_before = 0.0
@@ -109,6 +112,18 @@ class Pacing:
         finally:
             self._leave(answers)
 
+    def slow_down(self) -> None:
+        """Halve the number of downloads, as the service is overloaded.
+
+        Downloads that are open at the same time are often all told so, which counts once.
+        """
+        with self._condition:
+            now = time.monotonic()
+            if now - self._limited >= 1.0:
+                self._limit = max(self._limit // 2, 1)
+                self._limited = now
+                logger.debug("Parallel downloads: at most {}, as the service asks", self._limit)
+
     def start_over(self) -> None:
         """Let everyone who waits for a slot fail: another source starts."""
         with self._condition:
@@ -133,7 +148,9 @@ class Pacing:
 
     def _may_request(self) -> bool:
         now = time.monotonic()
-        if self._open >= self._connections or now < self._not_before:
+        if self._limit < self._connections and now - self._limited >= RECOVERY:
+            self._limit, self._limited = self._limit + 1, now
+        if self._open >= self._limit or now < self._not_before:
             return False
         if self._refusals and self._unanswered:  # one request at a time until one is granted
             return False
@@ -174,7 +191,7 @@ class Pacing:
         with self._condition:
             wait = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** min(self._refusals - 1, 10))
             wait = max(wait * random.uniform(0.7, 1), min_wait)  # noqa: S311 (jitter, not a secret)
-            until = time.monotonic() + min(wait, self._max_wait)
+            until = time.monotonic() + min(wait, self.max_wait)
             self._not_before = max(self._not_before, until)
 
     def _leave(self, answers: list[bool]) -> None:

@@ -94,6 +94,33 @@ class ResponseBody:
         return bytes(content)
 
 
+def check_range(response: requests.Response, url: str, start: int, end: int | None = None) -> int:
+    """Check that a partial body holds the bytes that were requested (RFC 9110, section 14.4).
+
+    Args:
+        response: the response, with status 206.
+        url: what was requested, for the message.
+        start: the first byte that was requested.
+        end: the byte after the last that was requested; None for all up to the end.
+
+    Returns:
+        The size of the whole file.
+
+    Raises:
+        VerificationError: it holds other bytes.
+    """
+    content_range = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", content_range)
+    if match is not None:
+        first, last, size = map(int, match.groups())
+        if first == start and last + 1 == min(size, size if end is None else end):
+            return size
+    raise VerificationError(
+        f"expected bytes {start} to {end or 'the end'} of {redact(url)}, "
+        f"found {excerpt(content_range, 80)!r}"
+    )
+
+
 @contextmanager
 def translated_errors(url: str) -> Iterator[None]:
     """Translate the exceptions of requests and urllib3 into one line without secrets.

@@ -11,8 +11,8 @@ from stage_in.errors import BusyError, StageInError, TemporaryError
 from stage_in.logger import logger
 from stage_in.machine import is_machine_fault
 from stage_in.transfer.arrivals import Arrivals
-from stage_in.transfer.client import CONNECT_TIMEOUT
 from stage_in.transfer.response import STALL_TIMEOUT
+from stage_in.transfer.session import CONNECT_TIMEOUT
 from stage_in.transfer.workers import Workers
 
 MAX_ATTEMPTS = 3  # of one request, if it fails for another reason than a TemporaryError

@@ -22,7 +22,7 @@ from stage_in.transfer.auth import TokenSource
 from stage_in.transfer.response import PROXY_LOGIN, ResponseBody
 from stage_in.urls import redact
 
-_MAX_EXPLANATION_SIZE = 4096  # bytes of the body of an error
+MAX_EXPLANATION_SIZE = 4096  # bytes of the body of an error
 
 _MISSING = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _UNAUTHORIZED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
@@ -60,7 +60,7 @@ def check_status(
         return
     explanation = _read_explanation(ResponseBody(response, url, stall_timeout=stall_timeout))
     message = f"status {status}{explanation} from {redact(url)}"
-    retry_after = _read_retry_after(response.headers.get("Retry-After", ""))
+    retry_after = read_retry_after(response.headers.get("Retry-After", ""))
     token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
     response.close()
     if status == HTTPStatus.TOO_MANY_REQUESTS or _BUSY.search(message):
@@ -68,33 +68,44 @@ def check_status(
         raise (BusyError if token else TemporaryError)(message, retry_after)
     if status in _UNAUTHORIZED:
         if status == HTTPStatus.UNAUTHORIZED and token:
-            tokens.refused(token, _read_date(response.headers.get("Date", "")))
+            tokens.refused(token, read_date(response.headers.get("Date", "")))
         raise UnauthorizedError(message)
+    raise find_failure(status, message, retry_after)
+
+
+def find_failure(status: int, message: str, retry_after: float | None) -> StageInError:
+    """Return the failure that a status means for any service and any credentials.
+
+    Args:
+        status: another than 200.
+        message: what is known about it.
+        retry_after: how many seconds the server asks to wait; None if it does not say.
+    """
     if status in _MISSING:
-        raise NotFoundError(message)
+        return NotFoundError(message)
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        raise UsageError(PROXY_LOGIN)
+        return UsageError(PROXY_LOGIN)
     if (
         status in _TEMPORARY
         or status >= HTTPStatus.INTERNAL_SERVER_ERROR
         # Such as 202: the content comes later.
         or (status < HTTPStatus.MULTIPLE_CHOICES and status != HTTPStatus.PARTIAL_CONTENT)
     ):
-        raise TemporaryError(message, retry_after)
-    raise RefusedError(message)
+        return TemporaryError(message, retry_after)
+    return RefusedError(message)
 
 
 def _read_explanation(body: ResponseBody) -> str:
     """Return what the service says in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
     try:
-        fields = json.loads(body.read(_MAX_EXPLANATION_SIZE))
+        fields = json.loads(body.read(MAX_EXPLANATION_SIZE))
         text = f"{fields['code']} {fields['message']}"
     except (StageInError, ValueError, LookupError, TypeError, RecursionError):
         return ""
     return f" ({excerpt(text, 200).strip()})"
 
 
-def _read_date(value: str) -> float:
+def read_date(value: str) -> float:
     """Read a Date header (RFC 9110, section 6.6.1); this machine's time if there is none."""
     try:
         return parsedate_to_datetime(value).timestamp()
@@ -102,7 +113,7 @@ def _read_date(value: str) -> float:
         return time.time()
 
 
-def _read_retry_after(value: str) -> float | None:
+def read_retry_after(value: str) -> float | None:
     """Read a Retry-After header: seconds or a date (RFC 9110, section 10.2.3)."""
     if value.isascii() and value.isdigit():
         return float(value)

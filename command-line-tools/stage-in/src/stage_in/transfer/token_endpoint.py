@@ -8,9 +8,9 @@ from typing import Any
 from stage_in.errors import CredentialsError, TemporaryError, VerificationError
 from stage_in.secrets import excerpt, register
 from stage_in.transfer.auth import NoAuth
-from stage_in.transfer.client import CONNECT_TIMEOUT, Session, user_agent
 from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.response import ResponseBody, translated_errors
+from stage_in.transfer.session import CONNECT_TIMEOUT, Session
 from stage_in.urls import redact
 
 _MAX_ANSWER_SIZE = 256 * 1024  # bytes; real answers have 5 KB
@@ -35,7 +35,6 @@ def request_token(url: str, fields: dict[str, str]) -> dict[str, Any]:
                 url,
                 data=fields,
                 auth=NoAuth(),
-                headers={"User-Agent": user_agent()},
                 stream=True,
                 allow_redirects=False,
                 timeout=(CONNECT_TIMEOUT, CONNECT_TIMEOUT),

@@ -24,6 +24,12 @@ PLATFORM_ORIGINS = frozenset(
         "https://download.dataspace.copernicus.eu",
     }
 )
+# The endpoints of the object store, which hold the same (CDSE documentation, APIs, S3). Items also
+# name one whose requesters pay.
+S3_ENDPOINTS = (
+    "https://eodata.dataspace.copernicus.eu",
+    "https://eodata.ams.dataspace.copernicus.eu",
+)
 # CDSE documentation, APIs, "Token generation".
 IDENTITY_URL = (
     "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
@@ -61,9 +67,9 @@ class Trust:
             except ProductError as error:
                 raise UsageError(f"CDSE_IDENTITY_URL: {error}") from None
         for origin in sorted(named):
-            _check_encryption("CDSE_TRUSTED_HOSTS", origin, "the access token")
+            check_encryption("CDSE_TRUSTED_HOSTS", origin, "the access token")
         if identity_url:
-            _check_encryption("CDSE_IDENTITY_URL", get_origin(identity_url), "the password")
+            check_encryption("CDSE_IDENTITY_URL", get_origin(identity_url), "the password")
         return cls(PLATFORM_ORIGINS | named, identity_url or IDENTITY_URL)
 
     @property
@@ -79,7 +85,7 @@ class Trust:
             return False
 
 
-def _check_encryption(name: str, origin: str, secret: str) -> None:
+def check_encryption(name: str, origin: str, secret: str) -> None:
     """Warn of an origin to which a secret would be sent unencrypted over a network."""
     host = urlsplit(origin).hostname or ""
     with suppress(ValueError):

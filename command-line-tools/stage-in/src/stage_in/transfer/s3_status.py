@@ -1,0 +1,96 @@
+"""The status of a response of an object store: which failure each means."""
+
+import re
+import time
+from http import HTTPStatus
+
+import requests
+
+from stage_in.errors import (
+    BusyError,
+    CredentialsError,
+    StageInError,
+    TemporaryError,
+    UnauthorizedError,
+)
+from stage_in.transfer.credentials import describe_clock
+from stage_in.transfer.response import ResponseBody
+from stage_in.transfer.status import (
+    MAX_EXPLANATION_SIZE,
+    find_failure,
+    read_date,
+    read_retry_after,
+)
+from stage_in.urls import redact
+
+_REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+# Codes of refusals that some servers send with status 400.
+_REFUSED_CODES = {
+    *("AuthorizationHeaderMalformed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"),
+    *("SignatureDoesNotMatch", "TokenRefreshRequired"),
+}
+_SLOW_CODES = {"SlowDown", "ServiceUnavailable", "RequestLimitExceeded"}
+_MIN_TIMESTAMP = 1e9  # a larger number of seconds is a time since 1970
+
+
+class SlowDownError(TemporaryError):
+    """The object store asks for fewer requests."""
+
+
+def check_s3_status(response: requests.Response, url: str, stall_timeout: float) -> None:
+    """Check the status of a response; raise the failure that another status than 200 means.
+
+    A 206 is accepted as the answer to a request with a range. Redirects are refused.
+
+    Args:
+        response: the response, whose body has not been read.
+        url: what was requested, for the message.
+        stall_timeout: seconds without a byte of the explanation after which it is given up.
+
+    Raises:
+        BusyError: too many requests (429).
+        SlowDownError: the code SlowDown, or another 503.
+        CredentialsError: this machine's clock is wrong.
+        UnauthorizedError: the keys, the region or the signature are refused.
+        StageInError: as for `find_failure`.
+    """
+    status = response.status_code
+    if status == HTTPStatus.OK or (
+        status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
+    ):
+        return
+    code = _read_code(ResponseBody(response, url, stall_timeout=stall_timeout))
+    headers = response.headers
+    response.close()
+    message = f"status {status}{f' ({code})' if code else ''} from {redact(url)}"
+    retry_after = read_retry_after(headers.get("Retry-After", ""))
+    if retry_after is None:
+        retry_after = _read_reset(headers.get("x-ratelimit-reset", ""))
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise BusyError(message, retry_after)
+    if code in _SLOW_CODES or status == HTTPStatus.SERVICE_UNAVAILABLE:
+        raise SlowDownError(message, retry_after)
+    if code == "RequestTimeTooSkewed":
+        clock = describe_clock(read_date(headers.get("Date", "")))
+        raise CredentialsError(f"{message}. Signatures hold for minutes. Set the clock{clock}")
+    if status in _REFUSED or code in _REFUSED_CODES:
+        raise UnauthorizedError(message)
+    raise find_failure(status, message, retry_after)
+
+
+def _read_code(body: ResponseBody) -> str:
+    """Return the code of an error, such as `NoSuchKey`; "" if the body has none."""
+    try:
+        document = body.read(MAX_EXPLANATION_SIZE)
+    except StageInError:
+        return ""
+    match = re.search(rb"<Code>\s*([A-Za-z0-9.]{1,80})\s*</Code>", document)
+    return match[1].decode() if match else ""
+
+
+def _read_reset(value: str) -> float | None:
+    """Read a header x-ratelimit-reset: seconds from now on, or since 1970."""
+    if not re.fullmatch(r"[0-9]{1,15}", value):
+        return None
+    seconds = float(value)
+    return max(seconds - time.time(), 0.0) if seconds > _MIN_TIMESTAMP else seconds

@@ -1,0 +1,71 @@
+"""HTTP requests one by one: no redirect is followed, no cookie kept, no exception untranslated."""
+
+from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
+from importlib.metadata import version
+
+import requests
+from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
+from requests.auth import AuthBase
+
+from stage_in.transfer.environment import check_proxy
+from stage_in.transfer.response import STALL_TIMEOUT, translated_errors
+
+CONNECT_TIMEOUT = 10.0  # seconds
+
+
+class Session(requests.Session):
+    """A session that never looks at redirects. It may be used from several threads.
+
+    Even with `allow_redirects=False`, requests prepares the next request: it reads the whole body
+    of the redirect, however long, and fails on an invalid Location header.
+    """
+
+    def __init__(
+        self, stall_timeout: float = STALL_TIMEOUT, connections: int = DEFAULT_POOLSIZE
+    ) -> None:
+        """Prepare a session.
+
+        Args:
+            stall_timeout: seconds without a byte after which a connection is closed.
+            connections: how many connections are kept open.
+        """
+        super().__init__()
+        self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
+        self._reachable: set[str] = set()  # origins whose proxy has been checked
+        self.headers["User-Agent"] = user_agent()
+        self.headers["Accept-Encoding"] = "identity"
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # threads share nothing
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=connections))
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return None: there is no redirect to follow."""
+        return None
+
+    def open(
+        self, url: str, auth: AuthBase, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        """Request a URL once, and return the response before its body is read.
+
+        Raises:
+            StageInError: the kind depends on the failure. A status is none.
+        """
+        origin = "/".join(url.split("/", 3)[:3])
+        if origin not in self._reachable:
+            check_proxy(url)
+            self._reachable.add(origin)
+        with translated_errors(url):
+            return self.get(
+                url,
+                auth=auth,
+                headers=headers,
+                stream=True,
+                allow_redirects=False,
+                timeout=self._timeouts,
+            )
+
+
+def user_agent() -> str:
+    """Return the User-Agent header of all requests."""
+    return f"stage-in/{version('stage-in')}"
