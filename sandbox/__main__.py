@@ -53,10 +53,10 @@ def _parse_faults(
 )
 @click.option(
     "--port",
-    type=click.IntRange(0, 65530),
+    type=click.IntRange(0, 65529),
     default=0,
     metavar="N",
-    help="First of six consecutive ports. Default: any free ports.",
+    help="First of seven consecutive ports. Default: any free ports.",
 )
 @click.option(
     "--token-life",
@@ -193,8 +193,8 @@ def main(
     """Run a Copernicus Data Space on 127.0.0.1 until SIGINT or SIGTERM.
 
     It serves Sentinel-2 Level-1C products like the platform: STAC items of both APIs, a download
-    service with tokens and limits, an object store (S3), and an identity service. Log in as "user"
-    with the password "secret".
+    service with tokens and limits, an object store (S3) and its key manager, and an identity
+    service. Log in as "user" with the password "secret".
     """
     limits = Limits(
         connections=connections,

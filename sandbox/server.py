@@ -1,4 +1,4 @@
-"""The platform on the loopback interface: six services, each on its own port.
+"""The platform on the loopback interface: seven services, each on its own port.
 
 On the platform, the services are different hosts. Here they are different ports of 127.0.0.1, which
 HTTP clients also treat as different hosts: ``requests`` strips Authorization at a redirect.
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from sandbox.faults import Fault, Faults
 from sandbox.items import LEGACY_PATH, NEW_PATH, legacy_item, new_item
+from sandbox.key_manager import KEYS_PATH, KeyManager
 from sandbox.limits import Limits, Sessions
 from sandbox.log import Exchange, Log
 from sandbox.response import Framing, Response, Transform, reset, send
@@ -74,7 +75,7 @@ class Sandbox:
             ranges: Whether the download service honours Range, which CDSE's mostly does not.
             accounts: Users who can log in.
             keys: Keys that S3 requests may be signed with.
-            port: First of six consecutive ports; 0 for any free ports.
+            port: First of seven consecutive ports; 0 for any free ports.
             seed: Seed of the faults' chances.
         """
         self.limits = limits
@@ -192,11 +193,16 @@ class Sandbox:
     def environment(self) -> dict[str, str]:
         """The environment variables that direct the stage-in tool to the sandbox.
 
-        ``CDSE_TRUSTED_HOSTS`` contains the origins of catalogue, stac and download, separated by
-        commas; ``CDSE_IDENTITY_URL`` is the URL of the token endpoint.
+        ``CDSE_TRUSTED_HOSTS`` contains the origins of catalogue, stac, download and the key
+        manager, separated by commas; ``CDSE_IDENTITY_URL`` is the URL of the token endpoint, and
+        ``CDSE_S3_KEYS_URL`` that of the key manager.
         """
-        trusted = ",".join(self.origins[role] for role in ("catalogue", "stac", "download"))
-        return {"CDSE_TRUSTED_HOSTS": trusted, "CDSE_IDENTITY_URL": self.token_url}
+        trusted = ",".join(self.origins[role] for role in ("catalogue", "stac", "download", "keys"))
+        return {
+            "CDSE_TRUSTED_HOSTS": trusted,
+            "CDSE_IDENTITY_URL": self.token_url,
+            "CDSE_S3_KEYS_URL": f"{self.origins['keys']}{KEYS_PATH}",
+        }
 
     def s3_environment(self, key: Key | None = None) -> dict[str, str]:
         """Return the environment variables that direct the stage-in tool to the object store.
@@ -207,6 +213,11 @@ class Sandbox:
         """
         key = key or next(iter(self.s3.keys.values()))
         return {"AWS_ENDPOINT_URL_S3": self.origins["s3"]} | key.environment
+
+    @property
+    def key_manager(self) -> KeyManager:
+        """The key manager of the object store."""
+        return self._services.key_manager
 
     # -- tokens
 

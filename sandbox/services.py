@@ -15,6 +15,7 @@ from aiohttp import web
 from sandbox import odata
 from sandbox.body import Body, Slice
 from sandbox.items import LEGACY_PATH, NEW_PATH, legacy_item, new_item
+from sandbox.key_manager import KeyManager
 from sandbox.nodes import (
     MalformedIdentifierError,
     MalformedPathError,
@@ -28,7 +29,7 @@ from sandbox.s3 import ObjectStore, error
 from sandbox.store import Store
 from sandbox.tokens import DISCOVERY_PATH, TOKEN_PATH, Issuer, TokenError
 
-ROLES = ("catalogue", "stac", "download", "identity", "stranger", "s3")
+ROLES = ("catalogue", "stac", "download", "identity", "stranger", "s3", "keys")
 
 Page = bytes | str | Path | dict[str, Any] | list[Any]
 
@@ -43,6 +44,7 @@ class Services:
         pages: Content to serve at a path, on every service, in place of the usual response.
         ranges: Whether the download service honours Range.
         s3: The object store.
+        key_manager: The key manager of the object store.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Services:
         self.store = store
         self.issuer = issuer
         self.s3 = s3
+        self.key_manager = KeyManager(issuer, s3.keys)
         self.origins = origins
         self.pages: dict[str, Page] = {}
         self.ranges = False
@@ -66,6 +69,8 @@ class Services:
             return Response(200, {"Content-Type": "text/html; charset=utf-8"}, (_STRANGER_PAGE,))
         if role == "s3":
             return await self.s3.respond(request, body)
+        if role == "keys":
+            return self.key_manager.respond(path, request, body, token(request))
         if request.method not in ("GET", "HEAD"):
             return Response.json({"detail": "Method Not Allowed"}, 405, Allow="GET, HEAD")
         if role == "stac":

@@ -29,6 +29,7 @@ class Key:
             Ceph ignores any token.
         region: Region that requests must be signed for; None for any, which Ceph accepts, too.
         user: The user's name, by which connections and requests are counted.
+        expires: When they expire; None for never.
     """
 
     access: str = "SANDBOXKEY"
@@ -36,6 +37,12 @@ class Key:
     session: str | None = None
     region: str | None = None
     user: str = "user"
+    expires: datetime | None = None
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether they have expired."""
+        return self.expires is not None and self.expires <= datetime.now(UTC)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -84,7 +91,7 @@ def check(request: web.BaseRequest, keys: dict[str, Key]) -> Key:
     if match is None:
         raise SignatureError("InvalidArgument", 400)
     key = keys.get(match["access"])
-    if key is None:
+    if key is None or key.is_expired:
         raise SignatureError("InvalidAccessKeyId")
     names = match["names"].split(";")
     stamp = request.headers.get("x-amz-date", "")

@@ -11,10 +11,13 @@ from tests.sandbox.client import Client
 
 def test_environment(sandbox: Sandbox) -> None:
     assert sandbox.environment == {
-        "CDSE_TRUSTED_HOSTS": f"{sandbox.catalogue},{sandbox.stac},{sandbox.download}",
+        "CDSE_TRUSTED_HOSTS": ",".join(
+            sandbox.origins[role] for role in ("catalogue", "stac", "download", "keys")
+        ),
         "CDSE_IDENTITY_URL": sandbox.token_url,
+        "CDSE_S3_KEYS_URL": f"{sandbox.origins['keys']}/api/user/credentials",
     }
-    assert len(set(sandbox.origins.values())) == 6
+    assert len(set(sandbox.origins.values())) == 7
     assert all(origin.startswith("http://127.0.0.1:") for origin in sandbox.origins.values())
 
 

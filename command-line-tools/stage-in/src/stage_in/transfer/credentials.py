@@ -25,6 +25,9 @@ class Credentials:
     """The secrets of the user's account, and the access token obtained with them.
 
     The object may be used from several threads: a token is renewed once for all of them.
+
+    Attributes:
+        trust: which hosts may receive the secrets.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Credentials:
             _check_encoding(name, secret)
         register(access_token, refresh_token, totp)
         register_login(username, password)
-        self._trust = trust
+        self.trust = trust
         self._access: Token | None = Token.parse(access_token) if access_token else None
         self._refresh: Token | None = Token.parse(refresh_token) if refresh_token else None
         if self._access is not None and self._access.is_refresh_token:
@@ -164,7 +167,7 @@ class Credentials:
         return token
 
     def _request(self, **fields: str) -> Token:
-        answer = request_token(self._trust.identity_url, {"client_id": CLIENT_ID, **fields})
+        answer = request_token(self.trust.identity_url, {"client_id": CLIENT_ID, **fields})
         access = answer.get("access_token")
         refresh = answer.get("refresh_token")
         if not _is_token(access):
@@ -174,21 +177,6 @@ class Credentials:
         token = Token.receive(access)
         logger.debug("Received an access token that expires {}", token.expiry)
         return token
-
-
-def log_in(trust: Trust, username: str, password: str, totp: str) -> tuple[str, str]:
-    """Log in with a password.
-
-    Returns:
-        An access token and a refresh token.
-
-    Raises:
-        CredentialsError: user, password or one-time code are wrong.
-        TemporaryError: the token endpoint can't be reached.
-    """
-    credentials = Credentials(trust, username=username, password=password, totp=totp)
-    access = credentials.access_token()
-    return access, credentials.refresh_token
 
 
 def _check_encoding(name: str, secret: str) -> None:

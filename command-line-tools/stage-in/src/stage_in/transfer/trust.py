@@ -8,7 +8,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -34,6 +34,8 @@ S3_ENDPOINTS = (
 IDENTITY_URL = (
     "https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token"
 )
+# The service that issues keys of the object store (CDSE documentation, APIs, S3).
+KEY_MANAGER_URL = "https://s3-keys-manager.cloudferro.com/api/user/credentials"
 
 
 @dataclass(frozen=True)
@@ -43,34 +45,42 @@ class Trust:
     Attributes:
         origins: `scheme://host[:port]` that may receive the access token.
         identity_url: the token endpoint, which may receive the password and the refresh token.
+        key_manager_url: the key manager.
     """
 
     origins: frozenset[str] = PLATFORM_ORIGINS
     identity_url: str = IDENTITY_URL
+    key_manager_url: str = KEY_MANAGER_URL
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Add the origins in `CDSE_TRUSTED_HOSTS` and the URL in `CDSE_IDENTITY_URL`.
+        """Add the origins in `CDSE_TRUSTED_HOSTS`, which commas or white space separate.
 
-        The origins are separated by commas or white space. The URL replaces the platform's own
-        token endpoint.
+        The URL in `CDSE_IDENTITY_URL` replaces the platform's own token endpoint. The one in
+        `CDSE_S3_KEYS_URL` replaces its key manager, but only the origins are trusted.
 
         Raises:
             UsageError: a variable is malformed.
         """
         hosts = re.split(r"[,\s]+", environment.get("CDSE_TRUSTED_HOSTS", ""))
         named = {_parse_origin(origin) for origin in hosts if origin}
-        identity_url = environment.get("CDSE_IDENTITY_URL", "")
-        if identity_url:
-            try:
-                get_origin(identity_url)
-            except ProductError as error:
-                raise UsageError(f"CDSE_IDENTITY_URL: {error}") from None
         for origin in sorted(named):
             check_encryption("CDSE_TRUSTED_HOSTS", origin, "the access token")
-        if identity_url:
-            check_encryption("CDSE_IDENTITY_URL", get_origin(identity_url), "the password")
-        return cls(PLATFORM_ORIGINS | named, identity_url or IDENTITY_URL)
+        identity_url = _read_url(environment, "CDSE_IDENTITY_URL", "the password")
+        key_manager_url = _read_url(environment, "CDSE_S3_KEYS_URL", "the access token")
+        return cls(
+            PLATFORM_ORIGINS | named,
+            identity_url or IDENTITY_URL,
+            key_manager_url or KEY_MANAGER_URL,
+        )
+
+    def of_key_manager(self) -> Self:
+        """Return the trust for requests to the key manager, whose host serves no products.
+
+        Besides the platform's own, only origins are trusted that the user names.
+        """
+        own = frozenset({get_origin(KEY_MANAGER_URL)})
+        return replace(self, origins=self.origins - PLATFORM_ORIGINS | own)
 
     @property
     def stand_ins(self) -> list[str]:
@@ -98,6 +108,18 @@ def check_encryption(name: str, origin: str, secret: str) -> None:
             origin,
             secret,
         )
+
+
+def _read_url(environment: Mapping[str, str], name: str, secret: str) -> str:
+    """Return the URL that a variable names, to which a secret is sent; "" if there is none."""
+    url = environment.get(name, "")
+    if url:
+        try:
+            origin = get_origin(url)
+        except ProductError as error:
+            raise UsageError(f"{name}: {error}") from None
+        check_encryption(name, origin, secret)
+    return url
 
 
 def _parse_origin(text: str) -> str:
