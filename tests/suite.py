@@ -14,12 +14,13 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
-from tests.cwl_runs import CWL, cwltool, run_package_program
+from tests.cwl_runs import CWL, cwltool, run_package_program, serve_real_item
 
 SUITE = ROOT / "tests/cwl"
 # The exit code of the tool and a word of its message, by what is wrong with a job.
 FAILURES = {
     "missing-token": (77, "CDSE_ACCESS_TOKEN"),
+    "missing-keys": (77, "CDSE_S3_ACCESS_KEY"),
     "wrong-item": (66, "404"),
     "wrong-input": (1, "catalog.json"),
 }
@@ -122,12 +123,17 @@ def write_suite(
     assert staged.code == 0, staged.log
     (folder / "empty").mkdir(parents=True)
     manifest = hashlib.sha1((safe / "manifest.safe").read_bytes()).hexdigest()
+    key = next(iter(platform.s3.keys.values()))
     values = {
         "root": ROOT.as_uri(),
         "item": platform.item_url(safe.name),
         "legacy": platform.item_url(other.name, "legacy"),
         "nothing": platform.item_url(safe.name).replace(safe.stem, "nothing"),
         "token": platform.mint(),
+        "real_item": serve_real_item(platform, safe.name),
+        "access_key": key.access,
+        "secret_key": key.secret,
+        "s3": platform.origins["s3"],
         "hosts": platform.environment["CDSE_TRUSTED_HOSTS"],
         "name": safe.stem,
         "other": other.stem,

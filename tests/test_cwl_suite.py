@@ -39,7 +39,8 @@ def stages(path: Path) -> bool:
 @pytest.mark.parametrize("path", list_cwl_files(), ids=lambda path: path.name)
 def test_every_cwl_file_has_valid_and_invalid_jobs(path: Path) -> None:
     tags = {tag for test in read_tests() if test["tool"] == str(path) for tag in test["tags"]}
-    wrong = {"missing-token", "wrong-item"} if stages(path) else {"wrong-input"}
+    missing = "missing-keys" if "AWS_ACCESS_KEY_ID" in path.read_text() else "missing-token"
+    wrong = {missing, "wrong-item"} if stages(path) else {"wrong-input"}
     assert tags == {"valid", *wrong}
 
 
@@ -129,35 +130,40 @@ def test_exit_code_75_is_temporary_only_if_the_output_is_optional(
 
 
 @pytest.mark.slow
-def test_platform_wraps_a_package_in_stage_in_eoepca(suite: Suite, platform: Sandbox) -> None:
-    """EOEPCA's platforms put a stage-in and a stage-out around the packages of their users."""
+@pytest.mark.parametrize("name", ["eoepca", "eoepca-s3"])
+def test_platform_wraps_a_package_in_stage_in_eoepca(
+    suite: Suite, platform: Sandbox, name: str
+) -> None:
+    """EOEPCA's platforms put a stage-in and a stage-out around the packages of their users.
+
+    They pass the keys for S3 to both as inputs of the whole, and a token in the environment.
+    """
     package = ROOT / "tests/cwl/eoepca"
     wrapped = suite.folder / "wrapped.cwl"
     made = run_package_program(
         *("transpiler-mate", "cwlwrap", f"{package / 'app.cwl'}#copy-catalog", "--output", wrapped),
-        *("--directory-stage-in", ROOT / "workflows/stage-in-eoepca.cwl"),
+        *("--directory-stage-in", ROOT / f"workflows/stage-in-{name}.cwl"),
         *("--directory-stage-out", package / "stage-out.cwl"),
         cwd=suite.folder,
         **suite.variables,
     )
     assert made.returncode == 0, made.stderr
+    (job,) = [test["job"] for test in suite.tests if test["id"] == name]
+    inputs = json.loads((suite.folder / job).read_text())
     order = suite.folder / "order.yml"
-    (reference,) = [
-        json.loads((suite.folder / test["job"]).read_text())["reference"]
-        for test in suite.tests
-        if test["id"] == "eoepca"
-    ]
-    order.write_text(json.dumps({"product": reference}))
+    keys = {port: value for port, value in inputs.items() if port.startswith("STAGEIN_")}
+    order.write_text(json.dumps({"product": inputs["reference"], **keys}))
+    token = {} if keys else {"CDSE_ACCESS_TOKEN": platform.mint(), **platform.environment}
     run = cwltool(
         *("--no-container", *PRESERVE_TRUST),
         *("--preserve-environment", "CDSE_ACCESS_TOKEN", f"{wrapped}#main", order),
         cwd=suite.folder,
-        CDSE_ACCESS_TOKEN=platform.mint(),
-        **platform.environment,
+        **token,
         **suite.variables,
     )
     assert run.returncode == 0, run.stderr
     assert "catalog.json" in json.loads(run.stdout)["copied"]["value"].splitlines()
+    assert bool(platform.log.of("s3")) is bool(keys)
 
 
 def test_stage_in_eoepca_differs_from_stage_in_only_in_its_input() -> None:
