@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox.product import NEW, make_product
 from sandbox.server import Sandbox
+from sandbox.sigv4 import Key
 from tests.conftest import PIXELS, ROOT, SameTree
 
 CWL = ROOT / "stage-in.cwl"
@@ -18,6 +19,8 @@ MANY = ROOT / "workflows/stage-in-many.cwl"
 MANY_NAMES = ["first", "second", "third"]
 # The sandbox is at an origin that only the environment makes trusted.
 PRESERVE_TRUST = ("--preserve-environment", "CDSE_TRUSTED_HOSTS")
+# What openEO on the Copernicus Data Space gives an application package.
+OPENEO = Key("ASIAOPENEO", "open/eo+secret", session="session+of/openEO==", region="eodata")
 
 CompletedProcess = subprocess.CompletedProcess[str]
 
@@ -76,6 +79,16 @@ def serve_real_item(platform: Sandbox, name: str) -> str:
     real = text.replace(platform.download, "https://download.dataspace.copernicus.eu")
     platform.pages[f"/real/{name}"] = json.loads(real)
     return f"{platform.stac}/real/{name}"
+
+
+def assert_only_s3(platform: Sandbox, key: Key) -> None:
+    """Check that all files came over S3, signed with one key, and that no token was sent."""
+    requests = platform.log.of("s3")
+    assert requests
+    signed = [str(exchange.header("Authorization")) for exchange in requests]
+    assert all(f"Credential={key.access}/" in header for header in signed)
+    assert {exchange.role for exchange in platform.log} == {"stac", "s3"}
+    assert not [exchange for exchange in platform.log if exchange.holds("Bearer")]
 
 
 def find_files_with(secret: str, folder: Path) -> set[Path]:

@@ -10,14 +10,19 @@ import pytest
 import yaml
 
 from sandbox.server import Sandbox
-from sandbox.sigv4 import Key
 from tests.conftest import ROOT, SameTree
-from tests.cwl_runs import CWL, assert_valid, cwltool, find_files_with, serve_real_item
+from tests.cwl_runs import (
+    CWL,
+    OPENEO,
+    assert_only_s3,
+    assert_valid,
+    cwltool,
+    find_files_with,
+    serve_real_item,
+)
 
 S3 = ROOT / "workflows/stage-in-s3.cwl"
 EOEPCA = ROOT / "workflows/stage-in-eoepca-s3.cwl"
-# What openEO on the Copernicus Data Space gives an application package.
-OPENEO = Key("ASIAOPENEO", "open/eo+secret", session="session+of/openEO==", region="eodata")
 
 
 def write_order(folder: Path, **inputs: str) -> Path:
@@ -25,16 +30,6 @@ def write_order(folder: Path, **inputs: str) -> Path:
     order.write_text(json.dumps(inputs))
     order.chmod(0o600)
     return order
-
-
-def assert_only_s3(platform: Sandbox, key: Key) -> None:
-    """Check that all files came over S3, signed with one key, and that no token was sent."""
-    requests = platform.log.of("s3")
-    assert requests
-    signed = [str(exchange.header("Authorization")) for exchange in requests]
-    assert all(f"Credential={key.access}/" in header for header in signed)
-    assert {exchange.role for exchange in platform.log} == {"stac", "s3"}
-    assert not [exchange for exchange in platform.log if exchange.holds("Bearer")]
 
 
 @pytest.mark.parametrize("runner", [None, "cwltool"])

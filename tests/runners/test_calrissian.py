@@ -13,7 +13,7 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import SameTree
-from tests.cwl_runs import CWL, stage
+from tests.cwl_runs import CWL, OPENEO, assert_only_s3, stage
 from tests.runners.calrissian import JOB, MANIFESTS, Calrissian, Document, find_error
 from tests.runners.cluster import PODS, Cluster
 from tests.runners.conftest import Engine
@@ -209,6 +209,26 @@ def test_product_is_staged_in_a_pod(
     assert again.returncode == 0, again.stderr
     (catalog,) = other.rglob("catalog")
     assert_same_tree(outside / "catalog", catalog)
+
+
+@pytest.mark.runner
+def test_keys_of_openeo_are_enough(
+    calrissian: Calrissian,
+    platform: Sandbox,
+    new: Path,
+    assert_same_tree: SameTree,
+) -> None:
+    """openEO gives the pods temporary keys for its own endpoint, and no token."""
+    platform.s3.keys = {OPENEO.access: OPENEO}
+    variables = platform.s3_environment()
+    run = calrissian(item=platform.item_url(new.name), environment=variables)
+    assert run.code == 0, run.log
+    assert variables.items() <= run.variables.items()
+    assert run.variables["CDSE_ACCESS_TOKEN"] == ""
+    assert_only_s3(platform, OPENEO)
+    assert_same_tree(new, run.results / "catalog" / new.stem / new.name)
+    for secret in (OPENEO.secret, str(OPENEO.session)):
+        assert secret not in run.log + run.tool_log
 
 
 @pytest.mark.runner
