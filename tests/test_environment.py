@@ -25,6 +25,9 @@ def test_the_tests_use_the_versions_of_the_image() -> None:
     assert declared <= names
 
 
+DESCRIBED = ("stage-in-app.cwl", "stage-in-eoepca.cwl", "stage-in-eoepca-s3.cwl")
+
+
 def test_one_version_everywhere() -> None:
     project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
     version = project["version"]
@@ -39,6 +42,6 @@ def test_one_version_everywhere() -> None:
         for name, text in texts.items()
         if "s:name: stage-in\n" in text
     }
-    assert described == {name: [version] for name in ("stage-in-app.cwl", "stage-in-eoepca.cwl")}
+    assert described == {name: [version] for name in DESCRIBED}
     assert f'"version": "{version}"' in (ROOT / "codemeta.json").read_text()
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -19,6 +19,7 @@ HALF_LIFE = (
 )
 TOLERANCE = 0.5  # wrong predictions by which a hypothesis may exceed the best and is tried anyway
 SMALL_FILE = 0.5  # seconds that a small file takes, to sort the hypotheses by their throughput
+MIN_ANSWERS = 3  # after which the latency is known
 STARVED_AFTER = 16  # refusals in a row, which take about 50 seconds
 RECOVERY = 10.0  # seconds after which one more download is tried than a service has asked for
 CHECK_INTERVAL = 0.05  # seconds; old answers fade, so a slot may become free while nothing happens
@@ -41,7 +42,7 @@ class Pacing:
 
     Attributes:
         max_wait: maximum number of seconds between two requests for a slot.
-        latency: seconds between the last request that was granted and its answer.
+        latency: seconds between a request that was granted and its answer, at least.
         was_refused: whether any request was refused.
     """
 
@@ -64,6 +65,7 @@ class Pacing:
         self._not_before = 0.0
         self.latency = 0.0
         self.was_refused = False
+        self._granted = 0
         self._generation = 0
         self._condition = threading.Condition()
 
@@ -80,11 +82,13 @@ class Pacing:
             seconds: time that their bytes take over one connection.
 
         Returns:
-            The estimate; None while requests are refused and no download is open: then a zip would
-            have to wait for a slot as well.
+            The estimate; None while little is known, or while requests are refused and no download
+            is open: then a zip would have to wait for a slot as well.
         """
         with self._condition:
             if self._refusals and self._open <= self._unanswered:
+                return None
+            if self._granted < MIN_ANSWERS and not self.was_refused:
                 return None
             slots, lag = self._choose()
             return (seconds + count * (lag + self.latency)) / slots
@@ -179,7 +183,10 @@ class Pacing:
             self._refusals = 0 if granted else self._refusals + 1
             self.was_refused |= not granted
             if granted:
-                self.latency = now - requested
+                # The machine may be busy when a single answer comes.
+                elapsed = now - requested
+                self.latency = min(self.latency, elapsed) if self._granted else elapsed
+                self._granted += 1
             if (now_chosen := self._choose()) != before:
                 slots, lag = now_chosen
                 logger.debug(
