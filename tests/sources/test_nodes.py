@@ -13,7 +13,7 @@ from stage_in.sources.nodes import NodesSource
 from stage_in.sources.product import Product
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.credentials import Credentials
-from stage_in.transfer.pacing import STARVED_AFTER, Pacing
+from stage_in.transfer.pacing import MIN_ANSWERS, STARVED_AFTER, Pacing
 from stage_in.transfer.trust import Trust
 from tests.clients import make_client
 from tests.conftest import SameTree, StageIn
@@ -124,6 +124,9 @@ def test_the_estimate_decides_between_files_and_zip(
     pacing = source._client.pacing
     monkeypatch.setattr(pacing, "_connections", 4)
     pacing._errors = Pacing(4)._errors
+    for _ in range(MIN_ANSWERS):
+        with pacing.slot() as granted:
+            granted()
     pacing.latency = 0.1
     source.expect(
         [Entry(f"{number}.jp2", product_size // files) for number in range(files)], product_size
