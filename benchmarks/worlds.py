@@ -79,7 +79,13 @@ class Contestant(NamedTuple):
 
     def get_command(self, urls: dict[str, str]) -> list[str]:
         """Return the command for a product with these URLs of its `item`, `zip` and `s3`."""
-        values = {"python": sys.executable, "here": _FOLDER, "bands": ",".join(BANDS), **urls}
+        values = {
+            "python": sys.executable,
+            "s5cmd": Path(sys.executable).with_name("s5cmd"),
+            "here": _FOLDER,
+            "bands": ",".join(BANDS),
+            **urls,
+        }
         return [word.format(**values) for word in self.command]
 
 
