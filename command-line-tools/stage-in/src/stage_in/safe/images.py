@@ -28,7 +28,6 @@ _FAILURES = {
     "ModuleNotFoundError": ImportError,
     "MemoryError": MemoryError,
 }
-_NO_PROCESS = "this machine allows no more processes, and images are read in one of their own"
 _SIGNALS_OF_OTHERS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -62,7 +61,10 @@ class Images:
                 env={**environment, "OPENBLAS_NUM_THREADS": "1"},
             )
         except BlockingIOError as error:
-            self._failure = UsageError(f"{_NO_PROCESS} ({error.strerror}). Raise it (ulimit -u)")
+            self._failure = UsageError(
+                "this machine allows no more processes, and images are read in one of their own "
+                f"({error.strerror}). Raise the limit (ulimit -u)"
+            )
         except OSError as error:
             self._failure = error
 
