@@ -4,9 +4,10 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -58,6 +59,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(marker) and not wanted:
                 item.add_marker(pytest.mark.skip(reason=f"runs by `{how}`"))
+
+
+def slow_after(number: int, values: Collection[Any]) -> list[Any]:
+    """Return the arguments of a parametrized test, all but the first ones marked as slow.
+
+    The slow ones vary what the first ones test.
+    """
+    fast, slow = [*values][:number], [*values][number:]
+    tuples = (value if isinstance(value, tuple) else (value,) for value in slow)
+    return [*fast, *(pytest.param(*value, marks=pytest.mark.slow) for value in tuples)]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from stage_in import libraries
 from stage_in.errors import UsageError
 from stage_in.safe.images import Images
 from stage_in.safe.manifest import MANIFEST
-from tests.conftest import StageIn
+from tests.conftest import StageIn, slow_after
 
 FOREIGN = {
     "PROJ_LIB": "/nonexistent",
@@ -37,11 +37,13 @@ def assert_no_file_was_requested(platform: Sandbox) -> None:
     assert requested <= {f"{MANIFEST})/$value"}
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize(
+    "names", slow_after(1, [[*FOREIGN], *([name] for name in FOREIGN)]), ids=" ".join
+)
 def test_settings_of_other_programs_do_no_harm(
-    stage_in: StageIn, platform: Sandbox, new: Path, name: str
+    stage_in: StageIn, platform: Sandbox, new: Path, names: list[str]
 ) -> None:
-    run = stage_in(platform.item_url(new.name), **{name: FOREIGN[name]})
+    run = stage_in(platform.item_url(new.name), **{name: FOREIGN[name] for name in names})
     assert run.code == 0, run.log
     assert run.log.count("\n") == 3
     catalog = json.loads((stage_in.folder / "catalog" / "catalog.json").read_text())
@@ -100,7 +102,7 @@ def test_the_remedy_names_the_variables_of_other_programs(
         libraries.Libraries(images).check()
 
 
-@pytest.mark.parametrize("library", ["libssl.so.3", "libz.so.1", "libstdc++.so.6"])
+@pytest.mark.parametrize("library", slow_after(1, ["libz.so.1", "libssl.so.3", "libstdc++.so.6"]))
 def test_libraries_of_another_program(
     stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, library: str
 ) -> None:

@@ -20,7 +20,7 @@ from stage_in.sources.platform_item import parse_item
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.response import translated_errors
 from stage_in.transfer.retries import Retries
-from tests.conftest import StageIn
+from tests.conftest import StageIn, slow_after
 from tests.test_libraries import assert_no_file_was_requested
 from tests.test_output import switch_user
 
@@ -122,7 +122,9 @@ def test_a_library_without_memory_does_not_make_the_item_wrong(
         parse_item(b'{"type": "Feature"}', "there")
 
 
-@pytest.mark.parametrize("memory", [60, 80, 100, 120, 150, 200, 300, 390, 420, 440, 600])
+@pytest.mark.parametrize(
+    "memory", slow_after(3, [60, 200, 390, 80, 100, 120, 150, 300, 420, 440, 600])
+)
 def test_too_little_memory(stage_in: StageIn, platform: Sandbox, new: Path, memory: int) -> None:
     """The run succeeds, or ends before any file of the product was requested."""
     limited = replace(stage_in, through=("prlimit", f"--as={memory}000000"))
@@ -135,7 +137,7 @@ def test_too_little_memory(stage_in: StageIn, platform: Sandbox, new: Path, memo
     assert memory >= 400 or run.code == 2
 
 
-@pytest.mark.parametrize("number", [6, 12, 16, 31, 32])
+@pytest.mark.parametrize("number", slow_after(3, [12, 31, 32, 6, 16]))
 def test_few_open_files(stage_in: StageIn, platform: Sandbox, new: Path, number: int) -> None:
     limited = replace(stage_in, through=("prlimit", f"--nofile={number}"))
     run = limited(platform.item_url(new.name))

@@ -23,7 +23,7 @@ from sandbox.server import Sandbox
 from stage_in.errors import CredentialsError, OutputError, ProductError, TemporaryError
 from stage_in.lock import Lock
 from stage_in.output import Output
-from tests.conftest import Run, SameTree, StageIn
+from tests.conftest import Run, SameTree, StageIn, slow_after
 from tests.editing import open_folder
 
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -142,7 +142,9 @@ def test_another_product_is_there(
     assert_same_tree(old, stage_in.folder / "catalog" / old.stem / old.name)
 
 
-@pytest.mark.parametrize("name", ["thesis.tex", "catalog.json", ".hidden", "lost+found"])
+@pytest.mark.parametrize(
+    "name", slow_after(2, ["catalog.json", "lost+found", "thesis.tex", ".hidden"])
+)
 def test_another_folder_is_there(
     stage_in: StageIn, platform: Sandbox, new: Path, name: str
 ) -> None:
@@ -284,9 +286,17 @@ def test_a_failure_before_the_first_file(
     assert not assert_resumable_as_told(run, stage_in.folder)
 
 
-@pytest.mark.parametrize("transport", ["nodes", "zip"])
 @pytest.mark.parametrize(
-    "function", ["sources.download.check_distinct", "staging.make_catalog"], ids=["thread", "main"]
+    ("function", "transport"),
+    slow_after(
+        2,
+        [
+            ("sources.download.check_distinct", "nodes"),
+            ("staging.make_catalog", "zip"),
+            ("sources.download.check_distinct", "zip"),
+            ("staging.make_catalog", "nodes"),
+        ],
+    ),
 )
 def test_resuming_after_a_bug(
     stage_in: StageIn, new: Path, tmp_path: Path, function: str, transport: str
@@ -347,14 +357,17 @@ def test_output_that_cannot_be_written(stage_in: StageIn, platform: Sandbox, new
 
 @pytest.mark.parametrize(
     ("output", "why"),
-    [
-        ("x" * 250, "File name too long"),  # the name of the staging folder is longer
-        ("x" * 300, "File name too long"),
-        ("x/" * 2500 + "catalog", "File name too long"),
-        ("file/deep/catalog", "Not a directory"),
-        ("/proc/catalog", "No such file or directory"),
-        ("loop/catalog", "Can't write loop"),
-    ],
+    slow_after(
+        3,
+        [
+            ("x" * 250, "File name too long"),  # the name of the staging folder is longer
+            ("file/deep/catalog", "Not a directory"),
+            ("loop/catalog", "Can't write loop"),
+            ("x" * 300, "File name too long"),
+            ("x/" * 2500 + "catalog", "File name too long"),
+            ("/proc/catalog", "No such file or directory"),
+        ],
+    ),
 )
 def test_paths_that_cannot_be_created(
     stage_in: StageIn, platform: Sandbox, new: Path, output: str, why: str
@@ -459,7 +472,7 @@ def measure(stage_in: StageIn, disk: Disk, new: Path, transport: str) -> tuple[i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transport", ["nodes", "zip"])
+@pytest.mark.parametrize("transport", slow_after(1, ["nodes", "zip"]))
 def test_no_space(
     stage_in: StageIn, mount: Callable[[str], Disk], new: Path, transport: str
 ) -> None:
@@ -587,7 +600,7 @@ def test_nothing_is_written_elsewhere(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transport", ["nodes", "zip"])
+@pytest.mark.parametrize("transport", slow_after(1, ["nodes", "zip"]))
 def test_a_limit_of_the_file_size(
     stage_in: StageIn, platform: Sandbox, new: Path, transport: str
 ) -> None:

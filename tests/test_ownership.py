@@ -5,7 +5,7 @@ import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sandbox.server import Sandbox
 from stage_in.errors import OutputError, UsageError
 from stage_in.lock import Lock
 from stage_in.output import Output
-from tests.conftest import StageIn
+from tests.conftest import StageIn, slow_after
 
 STAGING = ".catalog.staging"
 GROUP, ONE, OTHER = 60_300, 60_301, 60_302  # not allocated (Debian Policy, 9.2.2)
@@ -83,22 +83,39 @@ STRANGERS: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("found", STRANGERS)
-def test_foreign_staging_folders_are_refused(
-    stage_in: StageIn, platform: Sandbox, new: Path, found: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is written, removed or requested, and nothing hangs."""
-    if os.geteuid() != 0 and ("user at" in found or "another user" in found or "device" in found):
+@pytest.fixture(params=STRANGERS)
+def found(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """Make a foreign staging folder in the working directory, and check that nothing changes it."""
+    name: str = request.param
+    if os.geteuid() != 0 and ("user at" in name or "another user" in name or "device" in name):
         pytest.skip("needs root")
-    monkeypatch.chdir(stage_in.folder)
-    STRANGERS[found](stage_in.folder)
+    (tmp_path / "work").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "work")
+    STRANGERS[name](tmp_path / "work")
     paths = ["find", ".", "-printf", "%p %y %m %U %i %l\n"]
     before = subprocess.run(paths, capture_output=True).stdout
+    yield name
+    assert subprocess.run(paths, capture_output=True).stdout == before
+
+
+def test_foreign_staging_folders_are_refused(found: str) -> None:
+    """Nothing is written or removed, and nothing hangs."""
+    with pytest.raises(OutputError) as caught, Output(Path("catalog")):
+        pass
+    assert found in str(caught.value)
+    assert "Move it away, or choose another --output-dir" in str(caught.value)
+
+
+@pytest.mark.parametrize("found", slow_after(2, STRANGERS), indirect=True)
+def test_a_run_requests_nothing_before_its_staging_folder_is_its_own(
+    found: str, stage_in: StageIn, platform: Sandbox, new: Path
+) -> None:
     run = stage_in(platform.item_url(new.name))
     assert run.code == 73, run.log
     assert found in run.reason
     assert "Move it away, or choose another --output-dir" in run.reason
-    assert subprocess.run(paths, capture_output=True).stdout == before
     assert not platform.log.of("download")
 
 
@@ -195,7 +212,7 @@ def test_a_member_of_the_group_resumes(stage_in: StageIn, platform: Sandbox, new
 
 
 @as_root
-@pytest.mark.parametrize("mode", [0o1777, 0o777, 0o2777, 0o2775], ids=oct)
+@pytest.mark.parametrize("mode", slow_after(2, [0o1777, 0o2775, 0o777, 0o2777]), ids=oct)
 def test_the_folder_of_another_user(
     stage_in: StageIn, platform: Sandbox, new: Path, mode: int
 ) -> None:
@@ -233,14 +250,17 @@ def make_sparse(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "make", "found"),
-    [
-        ("manifest.safe", os.mkfifo, "a pipe at"),
-        ("manifest.safe", make_sparse, "no valid manifest.safe"),
-        ("manifest.safe", lambda path: path.write_text("hunter2"), "no valid manifest.safe"),
-        ("manifest.safe", lambda path: path.symlink_to("/etc/passwd"), "a link at"),
-        ("GRANULE/x", os.mkfifo, "a pipe at"),
-        ("GRANULE", lambda path: path.symlink_to("/tmp"), "a link at"),
-    ],
+    slow_after(
+        4,
+        [
+            ("manifest.safe", os.mkfifo, "a pipe at"),
+            ("manifest.safe", make_sparse, "no valid manifest.safe"),
+            ("manifest.safe", lambda path: path.write_text("hunter2"), "no valid manifest.safe"),
+            ("GRANULE", lambda path: path.symlink_to("/tmp"), "a link at"),
+            ("GRANULE/x", os.mkfifo, "a pipe at"),
+            ("manifest.safe", lambda path: path.symlink_to("/etc/passwd"), "a link at"),
+        ],
+    ),
 )
 def test_output_folders_that_are_no_output(
     stage_in: StageIn,

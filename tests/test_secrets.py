@@ -24,7 +24,7 @@ import yaml
 
 from sandbox.server import Sandbox
 from sandbox.tokens import Account
-from tests.conftest import StageIn
+from tests.conftest import StageIn, slow_after
 from tests.cwl_runs import (
     CWL,
     PRESERVE_TRUST,
@@ -55,7 +55,7 @@ def secrets(platform: Sandbox) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("level", ["--verbose", "--quiet", ""])
+@pytest.mark.parametrize("level", slow_after(1, ["--verbose", "--quiet", ""]))
 def test_no_secret_is_in_a_file_a_log_or_a_url(
     stage_in: StageIn, platform: Sandbox, new: Path, secrets: dict[str, str], level: str
 ) -> None:
@@ -155,7 +155,7 @@ ECHOES = {
 }
 
 
-@pytest.mark.parametrize("level", ["--verbose", "--quiet"])
+@pytest.mark.parametrize("level", slow_after(1, ["--verbose", "--quiet"]))
 @pytest.mark.parametrize("place", ECHOES)
 def test_echoed_secrets_are_struck(
     stage_in: StageIn, platform: Sandbox, new: Path, secrets: dict[str, str], place: str, level: str
@@ -179,7 +179,7 @@ def test_echoed_secrets_are_struck(
     assert ("[secret]" in run.log) == (place not in {"range", "answer"})
 
 
-@pytest.mark.parametrize("kind", ["tunnel", "status line", "body"])
+@pytest.mark.parametrize("kind", slow_after(1, ["tunnel", "status line", "body"]))
 def test_echoes_of_a_proxy_are_struck(stage_in: StageIn, new: Path, kind: str) -> None:
     """It sees its own login, which is in the URL, and for http:// the token as well."""
     password = "p@ss/word:4711"
@@ -261,7 +261,7 @@ except Exception as error:
 
 
 @pytest.mark.parametrize("function", ["stage", "download_and_extract_file"])
-@pytest.mark.parametrize("token", ["minted", "opaque-token-0123456789-SECRET"])
+@pytest.mark.parametrize("token", slow_after(1, ["opaque-token-0123456789-SECRET", "minted"]))
 def test_exceptions_of_the_api_have_no_secret(
     stage_in: StageIn, platform: Sandbox, new: Path, function: str, token: str
 ) -> None:
@@ -361,7 +361,7 @@ def test_traceback_of_a_bug_has_no_secret(
     assert not [secret for secret in secrets.values() if secret in run.stdout + run.stderr]
 
 
-@pytest.mark.parametrize("fault", ["status=500", "status=401", "html"])
+@pytest.mark.parametrize("fault", slow_after(1, ["status=401", "status=500", "html"]))
 def test_failed_log_in_does_not_show_the_password(platform: Sandbox, fault: str) -> None:
     platform.faults.add(f"on=identity {fault}")
     run = subprocess.run(
@@ -378,7 +378,7 @@ def test_failed_log_in_does_not_show_the_password(platform: Sandbox, fault: str)
     assert ACCOUNT.password not in run.stderr
 
 
-@pytest.mark.parametrize("name", ["CDSE_USERNAME", "CDSE_PASSWORD", "CDSE_TOTP"])
+@pytest.mark.parametrize("name", slow_after(1, ["CDSE_PASSWORD", "CDSE_USERNAME", "CDSE_TOTP"]))
 def test_secrets_that_are_not_utf8_are_refused_on_entry(
     stage_in: StageIn, platform: Sandbox, new: Path, name: str
 ) -> None:

@@ -23,7 +23,13 @@ WITHOUT_CONTENTION = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.title)
+def get_marks(world: World) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if world.jobs > 2 else []
+
+
+@pytest.mark.parametrize(
+    "world", [pytest.param(world, id=world.title, marks=get_marks(world)) for world in WORLDS]
+)
 def test_goals(world: World) -> None:
     depends_on_chance = world.limits.other_period or world.limits.tick or world.jobs > 1
     outcomes = [run(world, number) for number in range(5 if depends_on_chance else 1)]

@@ -4,6 +4,8 @@ import base64
 import html
 import json
 import time
+from collections.abc import Callable
+from itertools import product
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -55,24 +57,22 @@ FORMS = {
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, TOKEN], ids=["password", "token"])
-@pytest.mark.parametrize("form", FORMS)
-def test_forms_of_a_secret(secret: str, form: str) -> None:
+def test_forms_of_a_secret(secret: str) -> None:
     register(secret)
-    assert strike(f"found <{FORMS[form](secret)}> here") == "found <[secret]> here"
+    struck = {form: strike(f"found <{make(secret)}> here") for form, make in FORMS.items()}
+    assert struck == dict.fromkeys(FORMS, "found <[secret]> here")
 
 
-@pytest.mark.parametrize("before", ["", "a", "ab", "someone:"])
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-@pytest.mark.parametrize("after", ["", "\0", ", and more"])
-def test_base64_of_a_text_with_a_secret(before: str, encode: object, after: str) -> None:
+def test_base64_of_a_text_with_a_secret(encode: Callable[[bytes], bytes]) -> None:
     """What is left does not tell more than one character at either end."""
-    assert callable(encode)
     register(PASSWORD)
-    struck = strike(encode(f"{before}{PASSWORD}{after}".encode()).decode())
-    mark = struck.index("[secret]")
-    left = base64.b64decode(struck[:mark].ljust(-(-mark // 4) * 4, "A"), altchars=b"-_")
-    assert left.rstrip(b"\0")[: len(before)] == before.encode()
-    assert len(struck) <= len("[secret]") + len(to_base64(before + after)) + 4
+    for before, after in product(["", "a", "ab", "someone:"], ["", "\0", ", and more"]):
+        struck = strike(encode(f"{before}{PASSWORD}{after}".encode()).decode())
+        mark = struck.index("[secret]")
+        left = base64.b64decode(struck[:mark].ljust(-(-mark // 4) * 4, "A"), altchars=b"-_")
+        assert left.rstrip(b"\0")[: len(before)] == before.encode()
+        assert len(struck) <= len("[secret]") + len(to_base64(before + after)) + 4
 
 
 @pytest.mark.parametrize("password", ["a", "hunter2", "0815-4711-abc"])
@@ -111,10 +111,9 @@ def test_a_secret_in_two_messages() -> None:
 
 
 @pytest.mark.parametrize("limit", [20, 60, 200])
-@pytest.mark.parametrize("start", range(0, 60, 7))
-def test_quotes_are_cut_after_secrets_have_been_struck(limit: int, start: int) -> None:
+def test_quotes_are_cut_after_secrets_have_been_struck(limit: int) -> None:
     register(TOKEN, "short8ch")
-    for secret in (TOKEN, "short8ch"):
+    for start, secret in product(range(0, 60, 7), (TOKEN, "short8ch")):
         shown = excerpt(("x" * start + secret).encode() * 20, limit)
         assert len(shown) <= limit
         assert not any(secret[n : n + 4] in shown for n in range(len(secret) - 3))

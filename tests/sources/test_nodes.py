@@ -16,7 +16,7 @@ from stage_in.transfer.credentials import Credentials
 from stage_in.transfer.pacing import MIN_ANSWERS, STARVED_AFTER, Pacing
 from stage_in.transfer.trust import Trust
 from tests.clients import make_client
-from tests.conftest import SameTree, StageIn
+from tests.conftest import SameTree, StageIn, slow_after
 from tests.sources.downloads import count_downloads
 
 
@@ -37,7 +37,7 @@ def test_each_file_is_downloaded_once_over_four_connections(
     assert any(largest.name in path for path in others[:4])
 
 
-@pytest.mark.parametrize("connections", [1, 2])
+@pytest.mark.parametrize("connections", slow_after(1, [2, 1]))
 def test_fewer_connections(
     stage_in: StageIn, platform: Sandbox, new: Path, connections: int
 ) -> None:
@@ -49,13 +49,16 @@ def test_fewer_connections(
 
 @pytest.mark.parametrize(
     "limits",
-    [
-        Limits(connections=2, rate=400_000),
-        Limits(connections=4, rate=400_000, lag=0.05),
-        Limits(connections=1, lag=0.01),
-        Limits(connections=2, rate=400_000, retry_after=1),
-    ],
-    ids=["two slots", "the count lags", "one slot", "with Retry-After"],
+    slow_after(
+        2,
+        [
+            Limits(connections=4, rate=400_000, lag=0.05),
+            Limits(connections=1, lag=0.01),
+            Limits(connections=2, rate=400_000),
+            Limits(connections=2, rate=400_000, retry_after=1),
+        ],
+    ),
+    ids=["the count lags", "one slot", "two slots", "with Retry-After"],
 )
 def test_refusals_slow_the_run_down_and_never_fail_it(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree, limits: Limits
@@ -159,7 +162,7 @@ def test_no_slot_for_single_files_but_one_for_the_zip(
     assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 501])
+@pytest.mark.parametrize("status", slow_after(2, [404, 501, 400, 405]))
 def test_a_service_without_nodes(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree, status: int
 ) -> None:
@@ -177,7 +180,8 @@ NEGATIVE = b'{"result": [{"Name": "a.xml", "ContentLength": -1, "ChildrenNumber"
 
 
 @pytest.mark.parametrize(
-    "answer", [b"[]", b"{}", b'{"result": 5}', b'{"result": [{}]}', b"<html>", NEGATIVE]
+    "answer",
+    slow_after(3, [b'{"result": [{}]}', NEGATIVE, b"<html>", b"[]", b"{}", b'{"result": 5}']),
 )
 def test_answers_that_are_no_list(
     stage_in: StageIn, platform: Sandbox, new: Path, answer: bytes
@@ -188,7 +192,7 @@ def test_answers_that_are_no_list(
     assert "Expected a list of nodes" in run.reason
 
 
-@pytest.mark.parametrize("name", ["..", "../evil", "a/b", "", "a\\\\b", "a\\u0000b"])
+@pytest.mark.parametrize("name", slow_after(2, ["../evil", "a\\u0000b", "..", "a/b", "", "a\\\\b"]))
 def test_hostile_names_in_a_list(
     stage_in: StageIn, platform: Sandbox, new: Path, name: str
 ) -> None:

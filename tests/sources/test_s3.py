@@ -16,7 +16,7 @@ from sandbox.store import ServedProduct
 from stage_in.safe.parts import find_missing
 from stage_in.sources import plan
 from tests import ceph
-from tests.conftest import Run, SameTree, StageIn
+from tests.conftest import Run, SameTree, StageIn, slow_after
 from tests.editing import find, reseal
 
 OPENEO = Key("OPENEO", "a/secret+key", session="c2Vzc2lvbi10b2tlbg==", region="eodata")
@@ -239,14 +239,17 @@ def test_a_large_file_arrives_in_parts(
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        "cut=50%",
-        "status=503",
-        "status=429 retry_after=1",
-        "status=403",
-        "status=404",
-        "'header=Content-Range:bytes 0-9/10'",
-    ],
+    slow_after(
+        2,
+        [
+            "cut=50%",
+            "'header=Content-Range:bytes 0-9/10'",
+            "status=503",
+            "status=429 retry_after=1",
+            "status=403",
+            "status=404",
+        ],
+    ),
 )
 def test_a_part_that_fails_is_requested_again_alone(
     stage_parted: StageIn, parted: Path, assert_same_tree: SameTree, fault: str
@@ -287,7 +290,7 @@ def test_without_digests_no_file_is_split(stage_parted: StageIn, parted: Path) -
     assert not [x for x in stage_parted.platform.log.of("s3") if x.header("Range")]
 
 
-@pytest.mark.parametrize("then", ["s3", "nodes"])
+@pytest.mark.parametrize("then", slow_after(1, ["s3", "nodes"]))
 def test_a_killed_run_is_resumed_inside_of_its_files(
     stage_parted: StageIn, parted: Path, assert_same_tree: SameTree, then: str
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from sandbox.server import Sandbox
 from stage_in.errors import UsageError
 from stage_in.transfer.environment import check_certificates, check_proxy
-from tests.conftest import SameTree, StageIn
+from tests.conftest import SameTree, StageIn, slow_after
 from tests.socks_proxy import run_socks_proxy
 
 
@@ -178,13 +178,16 @@ def test_a_variable_that_names_no_proxy(
 
 @pytest.mark.parametrize(
     "variables",
-    [
-        {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": "127.0.0.1"},
-        {"all_proxy": "socks://127.0.0.1:1/", "no_proxy": "localhost,127.0.0.0/8"},
-        {"all_proxy": "socks://127.0.0.1:1/", "HTTPS_PROXY": "http:///x", "NO_PROXY": "*"},
-        {"HTTPS_PROXY": "socks5://127.0.0.1:1"},
-        {"ALL_PROXY": "socks5://127.0.0.1:1", "HTTP_PROXY": "{proxy}"},
-    ],
+    slow_after(
+        2,
+        [
+            {"all_proxy": "socks://127.0.0.1:1/", "no_proxy": "localhost,127.0.0.0/8"},
+            {"ALL_PROXY": "socks5://127.0.0.1:1", "HTTP_PROXY": "{proxy}"},
+            {"ALL_PROXY": "socks5://127.0.0.1:1", "NO_PROXY": "127.0.0.1"},
+            {"all_proxy": "socks://127.0.0.1:1/", "HTTPS_PROXY": "http:///x", "NO_PROXY": "*"},
+            {"HTTPS_PROXY": "socks5://127.0.0.1:1"},
+        ],
+    ),
     ids=lambda variables: " ".join(variables),
 )
 def test_variables_that_do_not_concern_the_host_are_ignored(
@@ -201,8 +204,13 @@ def test_variables_that_do_not_concern_the_host_are_ignored(
     assert bool(Forward.hosts) == ("HTTP_PROXY" in variables)
 
 
-@pytest.mark.parametrize("login", ["", "user:p%40ss@"])
-@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+@pytest.mark.parametrize(
+    ("scheme", "login"),
+    slow_after(
+        2,
+        [("socks5", ""), ("socks5h", "user:p%40ss@"), ("socks5", "user:p%40ss@"), ("socks5h", "")],
+    ),
+)
 def test_a_socks_proxy(
     stage_in: StageIn,
     platform: Sandbox,
@@ -222,7 +230,7 @@ def test_a_socks_proxy(
     assert len(proxy.hosts) >= 3
 
 
-@pytest.mark.parametrize("login", ["", "user:hidden@"])
+@pytest.mark.parametrize("login", slow_after(1, ["user:hidden@", ""]))
 def test_a_socks_proxy_that_requires_another_login(
     stage_in: StageIn, platform: Sandbox, new: Path, login: str
 ) -> None:
@@ -235,7 +243,7 @@ def test_a_socks_proxy_that_requires_another_login(
     assert "hidden" not in run.log
 
 
-@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+@pytest.mark.parametrize("scheme", slow_after(2, ["socks4", "socks5h", "socks4a", "socks5"]))
 def test_a_socks_proxy_that_cannot_be_reached(
     stage_in: StageIn, platform: Sandbox, new: Path, scheme: str
 ) -> None:
