@@ -110,7 +110,7 @@ def test_foreign_staging_folders_are_refused(found: str) -> None:
 
 @pytest.mark.parametrize("found", slow_after(2, STRANGERS), indirect=True)
 def test_a_run_requests_nothing_before_its_staging_folder_is_its_own(
-    found: str, stage_in: StageIn, platform: Sandbox, new: Path
+    stage_in: StageIn, found: str, platform: Sandbox, new: Path
 ) -> None:
     run = stage_in(platform.item_url(new.name))
     assert run.code == 73, run.log

@@ -1,6 +1,8 @@
 """Items as JSON."""
 
+import atexit
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,18 @@ from tests.editing import open_folder
 Fields = dict[str, Any]
 
 
+@cache
+def get_images() -> Images:
+    """Start the process that reads images, one for all tests: loading its libraries takes long."""
+    images = Images()
+    atexit.register(images.__exit__, None, None, None)
+    return images
+
+
 def make_item(safe: Path, *, partial: bool = False, verified: bool = True) -> Fields:
     """Make the item of a product, as it is written to disk, and write its thumbnail."""
     folder = open_folder(safe, partial=partial, verified=verified)
-    with Images() as images:
-        item, thumbnail = create_item(folder, images)
+    item, thumbnail = create_item(folder, get_images())
     if thumbnail is not None:
         (safe.parent / THUMBNAIL).write_bytes(thumbnail.content)
     return json.loads(json.dumps(item.to_dict(include_self_link=False)))
