@@ -35,7 +35,7 @@ TOOL_TESTS := tests/safe tests/sources tests/stac tests/transfer \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-classification test test-slow test-lowest test-image test-runners test-slurm
-.PHONY: fuzz docs docs-generated docs-check recording notebook bench soak
+.PHONY: fuzz mutants docs docs-generated docs-check recording notebook bench soak
 .PHONY: package image sbom release-check lint format lock clean
 
 help: ## List the targets
@@ -61,6 +61,9 @@ test-lowest: $(VENV)/lowest/ready ## Run the fast tests of the tool with the low
 
 fuzz: $(VENV)/ready ## Run the fuzz tests with random input, for ten minutes
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 tests/test_fuzz.py --hypothesis-profile=fuzz --timeout=3600
+
+mutants: $(VENV)/ready ## Check that the fast tests notice each sabotage in tests/mutants/sabotages.toml
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.mutants
 
 test-image: $(VENV)/ready ## Run the fast tests of the tool in the image that `make image` built
 	@rm -rf build/test && mkdir -p build

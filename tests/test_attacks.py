@@ -671,7 +671,9 @@ LISTINGS: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", list_attacks(LISTINGS, "sizes of 4300 digits"))
+@pytest.mark.parametrize(
+    "what", list_attacks(LISTINGS, "sizes of 4300 digits", "very many", "look-alikes")
+)
 def test_hostile_listing_is_refused(world: World, platform: Sandbox, new: Path, what: str) -> None:
     content, complaint = LISTINGS[what]
     platform.pages[f"{node_path(get_uuid(platform, new), new.name, 'HTML')}/Nodes"] = content

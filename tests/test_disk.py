@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stage_in.disk import check_disk_space, remove, writing
+from stage_in.disk import check_disk_space, read_file, remove, writing
 from stage_in.errors import OutputError, ProductError
 
 
@@ -43,6 +43,12 @@ def test_disk_space(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=rf"expected {10**18} bytes .*, found \d+\. Free disk"):
         check_disk_space(tmp_path / "new" / "folder", 10**18)
     assert not [*tmp_path.iterdir()]
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="It is a pipe"):
+        read_file(tmp_path / "pipe", 10)
 
 
 def test_removal(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stage_in.errors import OutputError
-from stage_in.lock import LOCK, MAX_SILENCE, OWNER, Lock
+from stage_in.lock import LOCK, MAX_SILENCE, OWNER, Lock, _get_start
 
 
 @pytest.fixture
@@ -74,6 +75,24 @@ def test_the_lock_of_a_dead_process_is_removed(folder: Path, no_flock: None) -> 
 def test_a_later_process_with_the_same_number_is_another(folder: Path, no_flock: None) -> None:
     write_owner(folder, start="1")
     assert_free(folder)
+
+
+def test_a_lock_that_another_run_takes_in_between_is_given_back(
+    folder: Path, no_flock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = write_owner(folder, start="1")
+    read_owner = Lock._read_owner
+
+    def read_and_replace(lock: Lock) -> Any:
+        owner = read_owner(lock)
+        if owner["start"] == "1":
+            dead.unlink()
+            write_owner(folder, start=_get_start(os.getpid()))
+        return owner
+
+    monkeypatch.setattr(Lock, "_read_owner", read_and_replace)
+    with pytest.raises(OutputError, match=f"process {os.getpid()} on"):
+        Lock(folder).acquire()
 
 
 def test_another_host_is_alive_while_it_touches_the_file(folder: Path, no_flock: None) -> None:

@@ -186,6 +186,7 @@ def test_resuming(
     assert "Verified MTD_MSIL1C.xml" not in run.log
     assert "Verified INSPIRE.xml" in run.log
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
+    assert list_names(stage_in.folder / "catalog") == {"catalog.json", new.stem}
     assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from stage_in.errors import ProductError
+from stage_in.secrets import register
 from stage_in.urls import get_origin, redact, strip_secrets
 
 
@@ -63,6 +64,11 @@ def test_redact() -> None:
     assert redact(r"https://evil\@host/") == "https://…"
     assert redact("https://host/" + "x" * 10_000) == "https://host/" + "x" * 487 + "…"
     assert strip_secrets("https://u@host/" + "x" * 10_000) == "https://host/" + "x" * 10_000
+
+
+def test_redact_strikes_registered_secrets() -> None:
+    register("secret-in-a-path")
+    assert redact("https://host/secret-in-a-path/x") == "https://host/[secret]/x"
 
 
 PIECES = st.sampled_from(

@@ -125,11 +125,11 @@ def test_metadata_files_have_a_maximum_size(path: str) -> None:
 
 @pytest.mark.parametrize("path", FILES)
 def test_each_image_and_metadata_file_is_required(path: str) -> None:
-    files = entries(FILES)
-    manifest.check_complete(files)
-    del files[path]
+    objects = {file: data_object(file) for file in FILES}
+    manifest.read_manifest(document(*objects.values()))
+    del objects[path]
     with pytest.raises(VerificationError, match="found none of"):
-        manifest.check_complete(files)
+        manifest.read_manifest(document(*objects.values()))
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_an_image_as_large_as_a_tile(image: bytes, tmp_path: Path) -> None:
         SIGNATURE + struct.pack(">I4s", 2**32 - 1, b"ftyp") + bytes(100),
         b"\xff\x4f\xff\x51" + bytes(100),
         b"II*\0" + bytes(100),
-        b"<VRTDataset rasterXSize='1' rasterYSize='1'/>",
+        b'<VRTDataset rasterXSize="1" rasterYSize="1"><VRTRasterBand band="1"/></VRTDataset>',
     ],
 )
 def test_other_content_is_refused(content: bytes, tmp_path: Path) -> None:

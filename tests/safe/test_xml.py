@@ -34,6 +34,7 @@ def test_missing_or_invalid_elements(file: XmlFile) -> None:
         lambda: file.text("{*}Info/TWICE"): "once, found it 2 times",
         lambda: file.text("{*}Info/EMPTY"): "Info/EMPTY in MTD.xml",
         lambda: file.text("{*}Info/NAME", "two|three"): "two|three, found 'one'",
+        lambda: file.text("{*}Info/NAME", "on"): "to match on, found 'one'",
         lambda: file.expect("{*}Info/NAME", "two"): "expected two as Info/NAME in MTD.xml",
         lambda: file.time("{*}Info/NAME"): "expected a time in UTC",
         lambda: file.number("{*}Info/NAME"): "expected a number",
@@ -61,9 +62,10 @@ def test_invalid_numbers(text: str | None) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_doctype_is_refused(tmp_path: Path, encoding: str) -> None:
+@pytest.mark.parametrize("document", [BOMB, b"<!DOCTYPE a><a/>"], ids=["entity", "no entity"])
+def test_a_doctype_is_refused(tmp_path: Path, document: bytes, encoding: str) -> None:
     path = tmp_path / "MTD.xml"
-    path.write_bytes(BOMB.decode().encode(encoding))
+    path.write_bytes(document.decode().encode(encoding))
     with pytest.raises(ProductError, match=r"MTD\.xml without a DOCTYPE"):
         check_prolog(path, "MTD.xml")
     with pytest.raises(ProductError, match=r"MTD\.xml without a DOCTYPE"):

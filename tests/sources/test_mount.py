@@ -81,6 +81,17 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.parametrize("damage", [link, pipe])
+def test_only_files_are_opened(mount: Path, damage: Damage) -> None:
+    path = find(mount, BAND)
+    damage(mount / path)
+    with (
+        pytest.raises(VerificationError, match="expected a plain file"),
+        MountSource(mount, Arrivals(), 1).open(path),
+    ):
+        pass
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("damage", "code"), DAMAGES)
 def test_damage_ends_a_run_that_has_no_other_source(

@@ -1,6 +1,7 @@
 """The catalog on disk: its links, its schemas, and what clients read from it."""
 
 import json
+import math
 import subprocess
 import sys
 import venv
@@ -22,7 +23,7 @@ from stage_in.errors import OutputError, ProductError
 from stage_in.safe.bands import BANDS
 from stage_in.safe.images import Images
 from stage_in.secrets import register
-from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
+from stage_in.stac.catalog import CATALOG, _encode, find_differing, make_catalog, write_files
 from tests.conftest import ROOT, SHARED, SameTree, StageIn
 from tests.editing import PRODUCT, edit, find, open_folder
 from tests.stac.conftest import Copy, Make
@@ -46,6 +47,13 @@ def write(safe: Path, href: str | None = SOURCE, **options: bool) -> Fields:
     assert CATALOG in files
     write_files(catalog, files)
     return json.loads((safe.parent / f"{safe.stem}.json").read_text(encoding="utf-8"))
+
+
+def test_no_number_is_nan() -> None:
+    """It is not JSON (RFC 8259, section 6)."""
+    catalog = pystac.Catalog("x", "an example", extra_fields={"snow_cover": math.nan})
+    with pytest.raises(ProductError, match="expected numbers in the metadata of x"):
+        _encode(catalog)
 
 
 # -- the files

@@ -5,7 +5,7 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.server import Sandbox
 from stage_in.errors import ProductError, VerificationError
-from stage_in.transfer.client import MAX_REDIRECTS, Client
+from stage_in.transfer.client import MAX_REDIRECTS, Client, _join_location
 from stage_in.transfer.credentials import Credentials
 from stage_in.transfer.session import user_agent
 from stage_in.transfer.trust import Trust
@@ -84,6 +84,19 @@ def test_a_redirect_to_no_valid_url_is_refused(
     redirect(platform, *["/file"] * MAX_REDIRECTS)  # an empty Location leads to the same URL
     with pytest.raises(VerificationError, match="redirect"), client.get(url):
         pass
+
+
+def test_no_redirect_leads_from_https_to_http() -> None:
+    with pytest.raises(VerificationError, match="to stay on https, found one to http://host/y"):
+        _join_location("HTTPS://host/x", "http://host/y")
+
+
+def test_cookies_are_not_kept(platform: Sandbox, client: Client, url: str) -> None:
+    platform.faults.add(Fault(headers={"Set-Cookie": "name=value; Path=/"}))
+    for _ in range(2):
+        with client.get(url):
+            pass
+    assert [x.header("Cookie") for x in platform.log] == [None, None]
 
 
 def test_the_number_of_redirects_is_limited(platform: Sandbox, client: Client, url: str) -> None:

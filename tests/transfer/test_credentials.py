@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from sandbox.tokens import Account
 from stage_in.errors import CredentialsError, TemporaryError
+from stage_in.secrets import strike
 from stage_in.transfer.credentials import Credentials
 from stage_in.transfer.token import Token
 from stage_in.transfer.trust import Trust
@@ -133,6 +135,16 @@ def test_an_expired_token_that_cannot_be_renewed(platform: Sandbox) -> None:
     assert token not in str(caught.value)
 
 
+def test_the_clock_of_the_platform_tells_whether_a_token_has_expired(platform: Sandbox) -> None:
+    valid = platform.mint(-5)
+    credentials = read(platform, CDSE_ACCESS_TOKEN=valid)
+    credentials.refused(valid, time.time() - 100)
+    assert credentials.access_token() == valid
+    expired = platform.mint(600)
+    with pytest.raises(CredentialsError, match="clock is 17 minutes behind"):
+        read(platform, CDSE_ACCESS_TOKEN=expired).refused(expired, time.time() + 1000)
+
+
 def test_an_expired_refresh_token(platform: Sandbox) -> None:
     refresh = platform.mint_refresh(-5)
     with pytest.raises(CredentialsError, match="Token is not active") as caught:
@@ -149,6 +161,11 @@ def test_an_expired_token_ends_the_run_at_once(
     assert "expired 20" in run.reason
     assert "clock" not in run.reason
     assert [x.status for x in platform.log.of("download")] == [401]
+
+
+def test_secrets_of_a_program_are_struck() -> None:
+    Credentials(Trust(), access_token="an-opaque-token", username="user", password="the password")
+    assert strike("an-opaque-token, the password") == "[secret], [secret]"
 
 
 # What people paste around a token, or scripts leave there.
@@ -214,7 +231,13 @@ def test_the_command_takes_decorated_tokens(
     assert code == 0 or "CDSE_ACCESS_TOKEN" in run.reason
 
 
-@pytest.mark.parametrize("fault", ["status=503", "html", "reset=start", "redirect={stranger}"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("status=503", "html", "reset=start", "redirect={stranger}"),
+        """body='{"access_token": "not a token"}'""",
+    ],
+)
 def test_a_token_endpoint_that_fails(platform: Sandbox, fault: str) -> None:
     platform.faults.add(f"on=identity {fault}")
     refresh = platform.mint_refresh()
@@ -222,6 +245,21 @@ def test_a_token_endpoint_that_fails(platform: Sandbox, fault: str) -> None:
         read(platform, CDSE_REFRESH_TOKEN=refresh).access_token()
     assert refresh not in str(caught.value)
     assert not platform.log.of("stranger")
+
+
+def test_a_token_is_renewed_once_for_all_threads(platform: Sandbox) -> None:
+    """Each of four threads needs a token at the same time, and later learns of its rejection."""
+    platform.faults.add("on=identity stall=0.2")
+    credentials = read(platform, CDSE_REFRESH_TOKEN=platform.mint_refresh())
+    with ThreadPoolExecutor(4) as pool:
+        (token,) = {*pool.map(lambda _: credentials.access_token(), range(4))}
+    assert get_grants(platform) == ["refresh_token"]
+    for _ in range(4):
+        credentials.refused(token, time.time())
+        assert credentials.access_token() != token
+    assert get_grants(platform) == ["refresh_token"] * 2
+    first, second = (x.body for x in platform.log.of("identity"))
+    assert first != second  # each answer has a new refresh token, and the old one may be revoked
 
 
 def test_a_token_is_renewed_once_for_all_workers(

@@ -55,6 +55,16 @@ def test_other_failures_are_not_retried(kind: type[Exception]) -> None:
     assert request.attempts == 1
 
 
+def test_faults_of_this_machine_are_not_retried() -> None:
+    """They may end in any failure, also in one of the network."""
+    failure = TemporaryError("x")
+    failure.__cause__ = MemoryError()
+    request = Request(failure)
+    with pytest.raises(TemporaryError):
+        Retries(Arrivals(), 9)(request)
+    assert request.attempts == 1
+
+
 def test_temporary_failures_are_not_counted() -> None:
     request = Request(VerificationError("x"), *[TemporaryError("y")] * 6, VerificationError("x"))
     assert Retries(Arrivals(), 9)(request) == "done"
