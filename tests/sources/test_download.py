@@ -43,7 +43,7 @@ def test_a_second_run_resumes(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
 ) -> None:
     fault = platform.faults.add("on=download path=*_B12.jp2* status=503")
-    assert stage_in(platform.item_url(new.name), "--patience", "1").code == 75
+    assert stage_in(platform.item_url(new.name), "--patience", "4").code == 75
     platform.faults.remove(fault)
     platform.log.clear()
     run = stage_in(platform.item_url(new.name))

@@ -255,8 +255,13 @@ def test_a_part_that_fails_is_requested_again_alone(
     stage_parted: StageIn, parted: Path, assert_same_tree: SameTree, fault: str
 ) -> None:
     rule = stage_parted.platform.faults.add(f"{fault} on=s3 path=*{LARGE} after=1 times=1")
-    run = run_over_s3(stage_parted, parted)
-    assert run.code == 0, run.log
+    for _ in range(3):  # where a busy machine answers late, the file is not worth splitting
+        run = run_over_s3(stage_parted, parted)
+        assert run.code == 0, run.log
+        if rule.used:
+            break
+        shutil.rmtree(stage_parted.folder / "catalog")
+        stage_parted.platform.log.clear()
     assert rule.used == 1
     parts = list_parts(stage_parted.platform)
     assert len(parts) <= plan.MAX_PARTS + 1

@@ -31,6 +31,7 @@ _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "PYTHONPATH", "
 # 480 MB of address space and 17 open files.
 _MINIMA = {
     resource.RLIMIT_AS: (400_000_000, "bytes of memory", "ulimit -v"),
+    resource.RLIMIT_DATA: (300_000_000, "bytes of memory", "ulimit -d"),
     resource.RLIMIT_NOFILE: (32, *_FILES),
 }
 

@@ -16,7 +16,7 @@ from stage_in.secrets import excerpt
 
 # Real documents have up to 1 MB, with 10,000 elements and attributes. Each takes up to 0.3 kB of
 # memory in each of the two parsers.
-MAX_XML_SIZE = 4 * 1024 * 1024  # bytes
+MAX_XML_SIZE = 2 * 1024 * 1024  # bytes; MTD_TL.xml has up to 1.02 MB
 _MAX_NODES = 120_000
 _MAX_PROLOG_SIZE = 256 * 1024  # bytes before the first element
 
