@@ -80,7 +80,7 @@ def test_each_entry_has_its_own_algorithm() -> None:
         (document(data_object("a", size="10000000000"), data_object("b")), "10000000001 announced"),
         (document(data_object("a"), "<dataObject/>"), "without one of them"),
         (document("<dataObject/>" * 10_001), "found 10001$"),
-        (document(data_object("a"), f"<!--{'x' * 5_000_000}-->"), "expected at most 4194304 bytes"),
+        (document(data_object("a"), f"<!--{'x' * 5_000_000}-->"), "expected at most 2097152 bytes"),
     ],
 )
 def test_invalid_manifests_are_refused(content: bytes, complaint: str) -> None:
@@ -116,10 +116,10 @@ def test_metadata_files_have_a_maximum_size(path: str) -> None:
     """Only the two that are read into memory have one: all other files may be larger."""
     files = {name: Entry(name, 5_000_000) for name in [*FILES, "INSPIRE.xml"] if name != path}
     large = [name for name in FILES[:2] if name != path]
-    files |= entries(large) | {path: Entry(path, 4 * 1024 * 1024)}
+    files |= entries(large) | {path: Entry(path, 2 * 1024 * 1024)}
     manifest.check_complete(files)
-    files[path] = Entry(path, 4 * 1024 * 1024 + 1)
-    with pytest.raises(VerificationError, match=f"at most 4194304 bytes of {path}"):
+    files[path] = Entry(path, 2 * 1024 * 1024 + 1)
+    with pytest.raises(VerificationError, match=f"at most 2097152 bytes of {path}"):
         manifest.check_complete(files)
 
 
