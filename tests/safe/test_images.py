@@ -82,7 +82,11 @@ def get_peak(images: Images) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
-@pytest.mark.parametrize("markers", [COMMENT * 10_000_000, b"\xff\x58\0\3\0" * 5_000_000])
+@pytest.mark.parametrize(
+    "markers",
+    [COMMENT * 10_000_000, b"\xff\x58\0\3\0" * 5_000_000],
+    ids=["comments", "packet lengths"],
+)
 def test_a_flood_in_a_block_of_the_preview(
     images: Images, new: Path, tmp_path: Path, markers: bytes
 ) -> None:
