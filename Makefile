@@ -95,7 +95,7 @@ sbom: $(VENV)/ready ## Write a CycloneDX bill of materials of the image, stage-i
 release-check: $(VENV)/release/ready package ## Build and check the files of a release in dist/; TAG=v0.1.0 for a release
 	@PATH="$(CURDIR)/$(VENV)/release/bin:$$PATH" REFERENCE="$(REFERENCE)" deploy/check.sh $(TAG)
 
-bench: $(VENV)/ready ## Compare with what users do today, 20 minutes; updates docs/benchmarks.md
+bench: $(VENV)/ready ## Compare with what users do today, 10 minutes; updates docs/benchmarks.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
 
 soak: $(VENV)/ready ## Stage 400 products while faults happen, a quarter of an hour; updates docs/reliability.md
