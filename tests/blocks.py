@@ -147,7 +147,7 @@ class Reader:
             "TERM": "dumb",
             "CWLTOOL_OPTIONS": PRESERVING,
             # `make test` runs only these tests: whoever runs this test runs all the others.
-            "PYTEST_ADDOPTS": "tests/test_readme.py",
+            "PYTEST_ADDOPTS": "tests/test_urls.py",
         }
 
     def run(self, block: Block, **variables: str) -> subprocess.CompletedProcess[str]:

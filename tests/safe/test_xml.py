@@ -108,10 +108,11 @@ def test_a_document_has_a_maximum_size() -> None:
         parse_xml(b"<a>" + b" " * 2_097_146 + b"</a>", "MTD.xml")
 
 
-def test_deeply_nested_elements() -> None:
-    """They do not overflow the stack."""
-    content = b"<a>" * 100_000 + b"</a>" * 100_000
-    assert XmlFile(content, "MTD.xml", "a").elements("a/a/b") == []
+def test_deeply_nested_elements_are_refused() -> None:
+    """Libraries would overflow the stack when they write them."""
+    assert parse_xml(b"<a>" * 100 + b"</a>" * 100, "MTD.xml").tag == "a"
+    with pytest.raises(ProductError, match=r"at most 100 levels of elements in MTD\.xml"):
+        parse_xml(b"<a>" * 101 + b"</a>" * 101, "MTD.xml")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from stage_in.secrets import excerpt
 # memory in each of the two parsers.
 MAX_XML_SIZE = 2 * 1024 * 1024  # bytes; MTD_TL.xml has up to 1.02 MB
 _MAX_NODES = 120_000
+_MAX_DEPTH = 100  # real documents have about ten levels; libraries write them recursively
 _MAX_PROLOG_SIZE = 256 * 1024  # bytes before the first element
 
 _UNREADABLE = (ParseError, ValueError, LookupError, RecursionError)
@@ -71,10 +72,20 @@ class _Builder(TreeBuilder):
         super().__init__()
         self._name = name
         self._left = _MAX_NODES
+        self._depth = 0
 
     def start(self, tag: Any, attrs: dict[Any, Any], /) -> Element:
         self._count(1 + len(attrs))
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise VerificationError(
+                f"expected at most {_MAX_DEPTH} levels of elements in {self._name}, found more"
+            )
         return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth -= 1
+        return super().end(tag)
 
     def comment(self, text: str | None, /) -> Element:
         self._count(1)  # this parser leaves comments out, but lxml keeps them
