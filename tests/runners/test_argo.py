@@ -254,7 +254,7 @@ def stage_twice(
     item = platform.item_url(safe.name)
     images = "*.jp2*$value"
     platform.faults.add("status=503 on=download path=*.jp2* after=6")
-    first, staged = argo("--patience=1", item=item)
+    first, staged = argo("--patience=4", item=item)
     assert first.returncode in get_retried_codes(), first.stderr
     assert not staged.exists()
     arrived = {x.path for x in platform.log.of("download", images) if x.status == 200}

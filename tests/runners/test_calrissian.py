@@ -253,7 +253,7 @@ def test_exit_code_75_is_temporary_only_if_the_output_is_optional(
     calrissian: Calrissian, platform: Sandbox, new: Path, kind: str, status: str
 ) -> None:
     def edit(tool: Document) -> None:
-        tool["arguments"] += ["--patience", "1"]
+        tool["arguments"] += ["--patience", "6"]
         tool["outputs"]["staged"]["type"] = kind
 
     platform.faults.add("status=503 on=download")
