@@ -315,19 +315,7 @@ def test_misuse_and_bugs_show_no_secret(stage_in: StageIn, platform: Sandbox, ne
         assert run.code == 2
         assert "[secret]" in run.log
         assert not {"hunter2", "aHVud", "\x1b"} & {*re.findall("hunter2|aHVud|\x1b", run.log)}
-    bug = (
-        "import requests\ndef fail(*a, **k): raise ZeroDivisionError('hunter2-hunter2 \\x1b[2J')\n"
-    )
-    bug += "requests.Session.send = fail\nfrom app.app import run\nrun()"
-    ended = subprocess.run(
-        [sys.executable, "-c", bug, "--input-item", url],
-        cwd=stage_in.folder,
-        env=stage_in.environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 1
+    ended = run_with_bug(stage_in, "'hunter2-hunter2 \\x1b[2J'", url, **variables)
     assert "ZeroDivisionError: [secret]  [2J" in ended.stderr
 
 
@@ -336,7 +324,7 @@ BUG = """
 import requests
 
 def fail(self, request, **options):
-    raise ZeroDivisionError(f"a bug beside {len(request.headers)} headers")
+    raise ZeroDivisionError({message})
 
 requests.Session.send = fail
 from app.app import run
@@ -344,19 +332,28 @@ run()
 """
 
 
-def test_traceback_of_a_bug_has_no_secret(
-    stage_in: StageIn, platform: Sandbox, new: Path, secrets: dict[str, str]
-) -> None:
-    """A traceback shows lines of code, and no values."""
+def run_with_bug(
+    stage_in: StageIn, message: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with a bug whose message is an expression in Python."""
     run = subprocess.run(
-        [sys.executable, "-c", BUG, "--input-item", platform.item_url(new.name), "--verbose"],
+        [sys.executable, "-c", BUG.format(message=message), "--input-item", *arguments],
         cwd=stage_in.folder,
-        env=stage_in.environment(**secrets),
+        env=stage_in.environment(**variables),
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert run.returncode == 1
+    return run
+
+
+def test_traceback_of_a_bug_has_no_secret(
+    stage_in: StageIn, platform: Sandbox, new: Path, secrets: dict[str, str]
+) -> None:
+    """A traceback shows lines of code, and no values."""
+    message = 'f"a bug beside {len(request.headers)} headers"'
+    run = run_with_bug(stage_in, message, platform.item_url(new.name), "--verbose", **secrets)
     assert "ZeroDivisionError: a bug beside" in run.stderr
     assert not [secret for secret in secrets.values() if secret in run.stdout + run.stderr]
 

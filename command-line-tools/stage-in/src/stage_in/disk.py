@@ -12,7 +12,7 @@ from stage_in.errors import OutputError
 from stage_in.logger import logger
 
 _REMEDIES = {errno.EFBIG: "Raise the limit of the file size (ulimit -f)"}
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # for os.open
 _KINDS = {
     stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a pipe",
@@ -149,7 +149,7 @@ def walk(folder: Path | int) -> Iterator[tuple[str, os.stat_result]]:
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    descriptor = os.open(folder, _FOLDER) if isinstance(folder, Path) else os.dup(folder)
+    descriptor = os.open(folder, OPEN_FOLDER) if isinstance(folder, Path) else os.dup(folder)
     try:
         for root, folders, files, parent in os.fwalk(".", dir_fd=descriptor, onerror=fail):
             for name in sorted((*folders, *files)):

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from stage_in.disk import read_file, share
+from stage_in.disk import OPEN_FOLDER, read_file, share
 from stage_in.errors import OutputError
 from stage_in.logger import logger
 from stage_in.ownership import LOCK, Ownership
@@ -20,7 +20,6 @@ from stage_in.secrets import excerpt
 OWNER = f"{LOCK}.owner"
 _MAX_OWNER_SIZE = 1024  # bytes
 _MAX_HOST_LENGTH = 64  # characters (gethostname(2))
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # What flock reports on Lustre without -o flock, NFS without lockd, and some FUSE file systems.
 _NO_FLOCK = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 HEARTBEAT_INTERVAL = 20.0  # seconds between two signs of life of the owner
@@ -90,7 +89,7 @@ class Lock:
 
     def _open_folder(self) -> int:
         try:
-            return os.open(self._folder, _FOLDER)
+            return os.open(self._folder, OPEN_FOLDER | os.O_NOFOLLOW)
         except OSError as error:
             if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                 raise

@@ -10,14 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stage_in.disk import describe_failure, flush, remove, writing
+from stage_in.disk import OPEN_FOLDER, describe_failure, flush, remove, writing
 from stage_in.errors import OutputError, UsageError
 from stage_in.lock import Lock
 from stage_in.ownership import is_marked
 from stage_in.safe.manifest import MANIFEST
 
 _STAGING = re.compile(r"\..+\.staging", re.IGNORECASE | re.DOTALL)
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Output:
@@ -112,7 +111,7 @@ class Output:
                         remove(Path(name), parent)
                 kept = set()
                 try:
-                    parent = os.open(step, _FOLDER, dir_fd=parent)
+                    parent = os.open(step, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=parent)
                 except FileNotFoundError:
                     break
                 except NotADirectoryError:

@@ -33,8 +33,7 @@ from stage_in.transfer.client import Client
 from stage_in.transfer.pacing import MAX_WAIT, Pacing
 from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.response import STALL_TIMEOUT
-from stage_in.transfer.retries import Retries, retry_until_answered
-from stage_in.transfer.workers import Workers
+from stage_in.transfer.retries import retry_until_answered, wait_for_answer
 
 if TYPE_CHECKING:
     import pystac
@@ -148,7 +147,10 @@ class Staging:
         if self._access.credentials is not None:
             self._retry(self._access.credentials.use_one_time_code)
         if isinstance(reference, Path):
-            item = self._load_item(reference)
+            # A pipe that delivers nothing ends the run like a server.
+            item = wait_for_answer(
+                partial(load_item, reference), self._arrivals, self._settings.patience
+            )
             try:
                 Product.from_item(item, self._access.trust.origins)
             except ProductError as error:  # its message quotes the file
@@ -161,16 +163,6 @@ class Staging:
         for url in reference:
             register_url(url)
         return self._retry(partial(find_item, reference, self._client))
-
-    def _load_item(self, path: Path) -> "pystac.Item":
-        """Read an item from a file. A pipe that delivers nothing ends the run like a server."""
-        workers = Workers(1)
-
-        def wait() -> "pystac.Item":
-            with workers.waiting():
-                return load_item(path)
-
-        return workers.call(wait, Retries(self._arrivals, self._settings.patience).watch)
 
     def _download(
         self,

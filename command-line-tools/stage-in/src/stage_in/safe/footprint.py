@@ -43,17 +43,15 @@ def check_footprint(text: str, tile: Tile, what: str) -> None:
             f"expected pairs of latitude and longitude of {_MIN_CORNERS} to {_MAX_CORNERS} corners "
             f"as {what}, found {excerpt(text, 80)!r}"
         )
-    for latitude, longitude in zip(numbers[::2], numbers[1::2], strict=True):
+    positions = [*zip(numbers[::2], numbers[1::2], strict=True)]
+    for latitude, longitude in positions:
         if not tile.is_near(latitude, longitude):
             raise ProductError(
                 f"expected {what} at the tile in the product's name, found a corner at latitude "
                 f"{latitude:g} and longitude {longitude:g}"
             )
     # As all of them are near the tile, longitudes from its meridian make the ring a plane one.
-    ring = [
-        (latitude, tile.get_offset(longitude))
-        for latitude, longitude in zip(numbers[::2], numbers[1::2], strict=True)
-    ]
+    ring = [(latitude, tile.get_offset(longitude)) for latitude, longitude in positions]
     if (crossings := _count_crossings(ring)) > _MAX_CROSSINGS:
         raise ProductError(
             f"expected {what} to cross itself {_MAX_CROSSINGS} times at most, found {crossings} "

@@ -12,6 +12,7 @@ from stage_in.safe.manifest import Entry
 from stage_in.safe.name import ProductName
 from stage_in.safe.paths import check_path
 from stage_in.safe.radiometry import Radiometry
+from stage_in.safe.tile import SIDE
 from stage_in.safe.viewing_angles import read_viewing_angles
 from stage_in.safe.xml import XmlFile
 from stage_in.secrets import excerpt
@@ -32,7 +33,6 @@ _GRANULE_RANGES = {
     f"{_ANGLES}/Mean_Sun_Angle/AZIMUTH_ANGLE": (0, 360),
 }
 _RESOLUTIONS = (10, 20, 60)  # metres
-_SIDE = 109_800  # metres
 _CORNER_TOLERANCE = 1000  # metres; the images are compared with the corner exactly
 _DATASTRIP_ID = re.compile(
     r"S2[A-D]_OPER_MSI_L1C_DS_(?P<centre>\w{4})_\d{8}T\d{6}_S\d{8}T\d{6}_N\d\d\.\d\d", re.ASCII
@@ -149,7 +149,7 @@ def _check_granule(name: ProductName, granule: XmlFile) -> None:
         for side in ("NROWS", "NCOLS"):
             path = f"{_GEOCODING}/Size[@resolution='{resolution}']/{side}"
             granule.text(path, r"[1-9]\d{0,4}")
-            granule.number(path, 1, _SIDE / resolution)
+            granule.number(path, 1, SIDE / resolution)
     _check_ranges(granule, _GRANULE_RANGES)
     granule.element(_CONTENT)
 

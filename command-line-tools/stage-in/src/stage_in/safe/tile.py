@@ -12,7 +12,7 @@ _BANDS = "CDEFGHJKLMNPQRSTUVWX"  # of latitude, 8 degrees each from 80 degrees s
 _COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
 _SQUARE = 100_000.0  # metres
-_SIDE = 109_800.0  # metres
+SIDE = 109_800.0  # metres
 _FALSE_EASTING, _FALSE_NORTHING = 500_000.0, 10_000_000.0  # metres
 _RADIUS = 0.9996 * 6_367_449.0  # metres: of the sphere with the Earth's meridian, in scale of UTM
 _MARGIN = 0.5  # degrees; the sphere is wrong by 0.2 at most
@@ -68,9 +68,7 @@ class Tile:
             longitude: in degrees, -180 to 180.
         """
         corners = [
-            self._locate(self.easting + x, self.northing - y)
-            for x in (0, _SIDE)
-            for y in (0, _SIDE)
+            self._locate(self.easting + x, self.northing - y) for x in (0, SIDE) for y in (0, SIDE)
         ]
         latitudes = [corner[0] for corner in corners]
         if not min(latitudes) - _MARGIN <= latitude <= max(latitudes) + _MARGIN:

@@ -5,11 +5,12 @@ an image could change what readers see: GDAL takes `B04.jp2.aux.xml`, `B04.jp2.o
 for parts of `B04.jp2`. No reader takes a file with one of the names below for a part of another.
 """
 
-import os
 import re
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
+from stage_in.disk import walk
 from stage_in.safe.manifest import MANIFEST, get_folders
 
 _PICTURE = r"\.(gif|jpe?g|png)"
@@ -49,20 +50,11 @@ def find_foreign(safe: Path, entries: Collection[str]) -> list[str]:
     for expected in [*files, *folders]:
         folders |= {str(parent) for parent in Path(expected).parents}
     foreign = []
-    for root, subfolders, names in os.walk(safe, onerror=_raise):
-        for name in sorted([*subfolders, *names]):
-            path = Path(root, name)
-            relative = path.relative_to(safe).as_posix()
-            is_folder = path.is_dir() and not path.is_symlink()
-            is_file = path.is_file() and not path.is_symlink()
-            if not (
-                relative in files
-                or (is_folder and relative in folders)
-                or (is_file and may_be_unlisted(relative, entries))
-            ):
-                foreign.append(relative)
+    for path, status in walk(safe):
+        if not (
+            path in files
+            or (stat.S_ISDIR(status.st_mode) and path in folders)
+            or (stat.S_ISREG(status.st_mode) and may_be_unlisted(path, entries))
+        ):
+            foreign.append(path)
     return foreign
-
-
-def _raise(error: OSError) -> None:
-    raise error

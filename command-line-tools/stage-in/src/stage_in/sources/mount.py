@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stage_in.disk import describe_kind, walk
+from stage_in.disk import OPEN_FOLDER, describe_kind, walk
 from stage_in.errors import (
     NotFoundError,
     StageInError,
@@ -123,15 +123,15 @@ class MountedFile:
 def _open_below(folder: Path, path: str) -> int:
     """Open a file without following a link below the folder."""
     *parents, name = path.split("/")
-    flags = os.O_RDONLY | os.O_CLOEXEC
-    descriptor = os.open(folder, flags | os.O_DIRECTORY)
+    descriptor = os.open(folder, OPEN_FOLDER)
     try:
         for parent in parents:
-            inner = os.open(parent, flags | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=descriptor)
+            inner = os.open(parent, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = inner
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.open(name, flags, dir_fd=descriptor)
     finally:
         os.close(descriptor)
 

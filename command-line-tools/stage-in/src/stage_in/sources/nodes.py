@@ -91,7 +91,7 @@ class NodesSource:
         return files
 
     def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
-        """Return one part, which goes on from what an earlier run has left."""
+        """Return one part, which begins where an earlier run has stopped."""
         return [(missing[0][0], entry.size)]
 
     @contextmanager

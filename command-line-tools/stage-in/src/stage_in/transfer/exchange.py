@@ -9,8 +9,7 @@ from requests.auth import AuthBase
 
 from stage_in.errors import TemporaryError, VerificationError
 from stage_in.secrets import register
-from stage_in.transfer.environment import check_proxy
-from stage_in.transfer.response import ResponseBody, translated_errors
+from stage_in.transfer.response import ResponseBody
 from stage_in.transfer.session import CONNECT_TIMEOUT, Session
 
 _MAX_ANSWER_SIZE = 256 * 1024  # bytes; real answers have 5 KB
@@ -35,19 +34,11 @@ def exchange(method: str, url: str, auth: AuthBase, **content: Any) -> tuple[int
         UsageError: the proxy on the way can't be used.
         StageInError: as `auth` raises it.
     """
-    check_proxy(url)
     try:
-        with translated_errors(url), Session() as session:
-            response = session.request(
-                method,
-                url,
-                auth=auth,
-                stream=True,
-                allow_redirects=False,
-                timeout=(CONNECT_TIMEOUT, CONNECT_TIMEOUT),
-                **content,
-            )
-        with closing(response):
+        with (
+            Session(CONNECT_TIMEOUT) as session,
+            closing(session.open(url, auth, method=method, **content)) as response,
+        ):
             body = ResponseBody(response, url, stall_timeout=CONNECT_TIMEOUT)
             text = body.read(_MAX_ANSWER_SIZE)
     except VerificationError as error:

@@ -14,9 +14,8 @@ MAX_WAIT = 60.0  # seconds between two requests for a slot, whatever the server 
 MIN_BACKOFF = 0.1  # seconds after a refusal; twice as long after each further one in a row,
 MAX_BACKOFF = 5.0  # up to this
 LAGS = (0.0, *(0.1 * 1.2**step for step in range(23)))  # seconds, up to 5.5
-HALF_LIFE = (
-    2.0  # seconds in which an answer loses half of its weight, because other jobs come and go
-)
+# Seconds in which an answer loses half of its weight, because other jobs come and go.
+HALF_LIFE = 2.0
 TOLERANCE = 0.5  # wrong predictions by which a hypothesis may exceed the best and is tried anyway
 SMALL_FILE = 0.5  # seconds that a small file takes, to sort the hypotheses by their throughput
 MIN_ANSWERS = 3  # after which the latency is known
@@ -79,7 +78,7 @@ class Pacing:
 
         Args:
             count: number of files.
-            seconds: time that their bytes take over one connection.
+            seconds: how long their bytes need on one connection.
 
         Returns:
             The estimate; None while little is known, or while requests are refused and no download

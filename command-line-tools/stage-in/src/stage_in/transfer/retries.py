@@ -108,12 +108,23 @@ def retry_until_answered(request: Callable[[], T], arrivals: Arrivals, patience:
     """
     workers = Workers(1)
     retries = Retries(arrivals, patience, workers.sleep)
+    attempt = partial(_wait, workers, request)
+    return workers.call(partial(retries, attempt), retries.watch)
 
-    def wait_for_answer() -> T:
-        with workers.waiting():
-            return request()
 
-    return workers.call(partial(retries, wait_for_answer), retries.watch)
+def wait_for_answer(request: Callable[[], T], arrivals: Arrivals, patience: float) -> T:
+    """Make one request without retries, in a thread that is abandoned if it hangs.
+
+    Raises:
+        StageInError: as `request` raises it; TemporaryError if it hangs.
+    """
+    workers = Workers(1)
+    return workers.call(partial(_wait, workers, request), Retries(arrivals, patience).watch)
+
+
+def _wait(workers: Workers, request: Callable[[], T]) -> T:
+    with workers.waiting():
+        return request()
 
 
 def _get_error(state: RetryCallState) -> BaseException | None:

@@ -18,6 +18,7 @@ from stage_in.transfer.response import ResponseBody
 from stage_in.transfer.status import (
     MAX_EXPLANATION_SIZE,
     find_failure,
+    has_content,
     read_date,
     read_retry_after,
 )
@@ -54,11 +55,9 @@ def check_s3_status(response: requests.Response, url: str, stall_timeout: float)
         UnauthorizedError: the keys, the region or the signature are refused.
         StageInError: as for `find_failure`.
     """
-    status = response.status_code
-    if status == HTTPStatus.OK or (
-        status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
-    ):
+    if has_content(response):
         return
+    status = response.status_code
     code = _read_code(ResponseBody(response, url, stall_timeout=stall_timeout))
     headers = response.headers
     response.close()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
+from typing import Any
 
 import requests
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
@@ -44,9 +45,22 @@ class Session(requests.Session):
         return None
 
     def open(
-        self, url: str, auth: AuthBase, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        auth: AuthBase,
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        **content: Any,
     ) -> requests.Response:
         """Request a URL once, and return the response before its body is read.
+
+        Args:
+            url: what is requested.
+            auth: adds what identifies the user.
+            headers: other headers of the request.
+            method: GET, POST or DELETE.
+            content: `data` for a form or `json`, as requests takes them.
 
         Raises:
             StageInError: the kind depends on the failure. A status is none.
@@ -56,13 +70,15 @@ class Session(requests.Session):
             check_proxy(url)
             self._reachable.add(origin)
         with translated_errors(url):
-            return self.get(
+            return self.request(
+                method,
                 url,
                 auth=auth,
                 headers=headers,
                 stream=True,
                 allow_redirects=False,
                 timeout=self._timeouts,
+                **content,
             )
 
 

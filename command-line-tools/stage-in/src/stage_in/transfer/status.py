@@ -53,11 +53,9 @@ def check_status(
         RefusedError: any other status.
         CredentialsError: the token has expired and can't be renewed.
     """
-    status = response.status_code
-    if status == HTTPStatus.OK or (
-        status == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
-    ):
+    if has_content(response):
         return
+    status = response.status_code
     explanation = _read_explanation(ResponseBody(response, url, stall_timeout=stall_timeout))
     message = f"status {status}{explanation} from {redact(url)}"
     retry_after = read_retry_after(response.headers.get("Retry-After", ""))
@@ -71,6 +69,13 @@ def check_status(
             tokens.refused(token, read_date(response.headers.get("Date", "")))
         raise UnauthorizedError(message)
     raise find_failure(status, message, retry_after)
+
+
+def has_content(response: requests.Response) -> bool:
+    """Tell whether a response holds what was requested: 200, or 206 for a request with a range."""
+    return response.status_code == HTTPStatus.OK or (
+        response.status_code == HTTPStatus.PARTIAL_CONTENT and "Range" in response.request.headers
+    )
 
 
 def find_failure(status: int, message: str, retry_after: float | None) -> StageInError:
