@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -295,6 +296,17 @@ def test_without_digests_no_file_is_split(stage_parted: StageIn, parted: Path) -
     assert not [x for x in stage_parted.platform.log.of("s3") if x.header("Range")]
 
 
+def list_missing(stage_in: StageIn) -> list[tuple[int, int]]:
+    """Return the ranges of the large file that are missing in the staging folder."""
+    staged = next(stage_in.folder.rglob(LARGE), stage_in.folder / "nothing yet")
+    return find_missing(staged, SIZE)
+
+
+def has_much(missing: list[tuple[int, int]]) -> bool:
+    """Tell whether much of the large file is there, also of its first part."""
+    return missing[0][0] > 2_000_000 and sum(end - start for start, end in missing) < SIZE - 8e6
+
+
 @pytest.mark.parametrize("then", slow_after(1, ["s3", "nodes"]))
 def test_a_killed_run_is_resumed_inside_of_its_files(
     stage_parted: StageIn, parted: Path, assert_same_tree: SameTree, then: str
@@ -304,10 +316,12 @@ def test_a_killed_run_is_resumed_inside_of_its_files(
     platform.ranges = True
     item = platform.item_url(parted.name)
     with stage_parted.start(item, "--transport", "s3", **platform.s3_environment()) as process:
-        platform.log.wait(lambda x: LARGE in x.path and x.sent > 4_000_000, timeout=60)
+        deadline = time.monotonic() + 60
+        while not has_much(list_missing(stage_parted)):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         process.kill()
-    (staged,) = stage_parted.folder.rglob(LARGE)
-    assert sum(end - start for start, end in find_missing(staged, SIZE)) < SIZE
+    missing = list_missing(stage_parted)
     platform.limits = Limits()
     platform.log.clear()
     environment = platform.s3_environment()
@@ -315,8 +329,10 @@ def test_a_killed_run_is_resumed_inside_of_its_files(
     assert run.code == 0, run.log
     role, path = ("s3", f"*{LARGE}") if then == "s3" else ("download", f"*{LARGE})/$value")
     again = sum(x.sent for x in platform.log.of(role, path))
-    # Without ranges of its own, nodes resumes behind the first part only.
-    assert again < SIZE - (8_000_000 if then == "s3" else 2_000_000)
+    if then == "s3":
+        assert again == sum(end - start for start, end in missing)
+    else:  # without ranges of its own, nodes resumes behind the first part only
+        assert again == SIZE - missing[0][0]
     assert_same_tree(parted, find_staged(stage_parted, parted))
 
 
