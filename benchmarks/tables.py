@@ -45,7 +45,7 @@ _SUMMARY = (
     "slots free after 1 s",
     "no limits",
     "disk",
-    "memory",
+    "largest process",
 )
 _TARGETS = ("", "target", "measured", "")
 _COLUMNS = (
