@@ -24,10 +24,10 @@ from stage_in.errors import ProductError
 from stage_in.safe.picture import draw_picture
 from stage_in.safe.raster import Raster
 
-# Beyond what the libraries take. The images of a real product take 0.05 GB, and 0.2 seconds or,
-# without a preview image, two.
+# Beyond what the libraries take. The images of a real product take 0.05 GB, and an image takes 0.02
+# seconds or, where a preview has to be drawn from the whole of it, two.
 MAX_MEMORY = 256 * 1024 * 1024  # bytes
-MAX_SECONDS = 10  # of processor time
+MAX_SECONDS = 10  # of processor time, for one image
 
 # One georeferenced pixel in JPEG 2000.
 _IMAGE = base64.b64decode(
@@ -66,6 +66,7 @@ def _answer() -> Iterator[dict[str, Any]]:
     for line in sys.stdin.buffer:
         request = json.loads(line)
         path, name, size = Path(request["path"]), request["name"], request["size"]
+        _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + MAX_SECONDS)
         try:
             if size is None:
                 yield asdict(Raster.read(path, name))
@@ -97,14 +98,14 @@ def _set_limits() -> None:
         mmap.mmap(-1, MAX_MEMORY, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
     except OSError as error:
         raise MemoryError(f"less than {MAX_MEMORY} bytes are left for images") from error
-    for limit, value in (
-        (resource.RLIMIT_DATA, _read_status("VmData") + MAX_MEMORY),
-        (resource.RLIMIT_CPU, math.ceil(time.process_time()) + MAX_SECONDS),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(limit)
-        lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (lower, hard))
+    _limit(resource.RLIMIT_DATA, _read_status("VmData") + MAX_MEMORY)
+    _limit(resource.RLIMIT_CORE, 0)
+
+
+def _limit(what: int, value: int) -> None:
+    _, hard = resource.getrlimit(what)
+    lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (lower, hard))
 
 
 def _read_status(name: str) -> int:
