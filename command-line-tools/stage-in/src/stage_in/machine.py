@@ -17,7 +17,7 @@ from stage_in.errors import UsageError
 from stage_in.secrets import excerpt
 
 _MEMORY = "memory", "ulimit -v"
-_THREADS = "threads", "ulimit -u"
+_THREADS = "threads", "ulimit -u, or ulimit -v as each of them needs memory"
 _FILES = "open files", "ulimit -n"
 _BY_NUMBER = {errno.ENOMEM: _MEMORY, errno.EMFILE: _FILES, errno.ENFILE: _FILES}
 _NO_MEMORY = re.compile(
