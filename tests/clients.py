@@ -39,5 +39,5 @@ def make_client(
         tokens or NoToken(),
         pacing or Pacing(1),
         stall_timeout=stall_timeout,
-        on_bytes=(arrivals or Arrivals()).record,
+        arrivals=arrivals,
     )

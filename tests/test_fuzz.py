@@ -28,7 +28,7 @@ from stage_in.safe import manifest
 from stage_in.safe.manifest import Entry
 from stage_in.safe.name import ProductName
 from stage_in.safe.verification import write_verified
-from stage_in.sources.platform_item import MAX_ITEM_SIZE, parse_item
+from stage_in.sources.platform_item import MAX_ITEM_SIZE, parse_items
 from stage_in.sources.product import Product
 from stage_in.sources.zip import ZipSource
 from stage_in.transfer.arrivals import Arrivals
@@ -392,7 +392,7 @@ def test_item_leads_to_a_trusted_host_or_is_refused(
     )
     assert len(content) <= MAX_ITEM_SIZE
     try:
-        product = Product.from_item(parse_item(content, "a test"), {PRODUCT.origin})
+        product = Product.from_item(parse_items(content, "a test")[0], {PRODUCT.origin})
     except ProductError as error:
         assert_one_line(error)
         return

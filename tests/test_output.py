@@ -293,9 +293,9 @@ def test_a_failure_before_the_first_file(
         2,
         [
             ("sources.download.check_distinct", "nodes"),
-            ("staging.make_catalog", "zip"),
+            ("staging.make_item_files", "zip"),
             ("sources.download.check_distinct", "zip"),
-            ("staging.make_catalog", "nodes"),
+            ("staging.make_item_files", "nodes"),
         ],
     ),
 )
@@ -693,7 +693,7 @@ for _ in range(int(sys.argv[3])):
         with Output(folder / "catalog") as output:
             os.close(os.open(folder / "alone", os.O_CREAT | os.O_EXCL))
             alone += 1
-            output.keep_only(output.catalog, [])
+            output.keep_only([output.catalog])
             output.catalog.mkdir(exist_ok=True)
             (output.catalog / seed).write_text(draw.choice(["", "a file to resume from"]))
             end = draw.choice([None, TemporaryError, ValueError, OutputError])

@@ -163,7 +163,7 @@ def test_a_staging_folder_that_is_replaced(tmp_path: Path) -> None:
             output.staging.rename(tmp_path / "moved")
             output.catalog.mkdir(parents=True)
             (output.catalog / "thesis.tex").write_text("")
-            output.keep_only(output.catalog / "x", [])
+            output.keep_only([output.catalog / "x"])
             output.publish(output.catalog)
 
     with pytest.raises(OutputError, match="has replaced the staging folder"):

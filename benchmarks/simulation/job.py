@@ -170,7 +170,9 @@ class Job:
                     raise _Stopped
 
     @contextmanager
-    def _open(self, url: str = "", start: int = 0) -> Iterator[Any]:
+    def _open(
+        self, url: str = "", start: int = 0, arrivals: Arrivals | None = None
+    ) -> Iterator[Any]:
         """Open a download, as `Client.download` does."""
         with self.pacing.slot() as granted:
             connection = self._pool.pop() if self._pool else _Connection()

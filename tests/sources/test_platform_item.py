@@ -12,10 +12,10 @@ from sandbox.server import Sandbox
 from stage_in.errors import NotFoundError, ProductError, StageInError
 from stage_in.sources.platform_item import (
     MAX_ITEM_SIZE,
-    fetch_item,
-    find_item,
-    load_item,
-    parse_item,
+    fetch_items,
+    find_items,
+    load_items,
+    parse_items,
 )
 from tests.clients import make_client
 from tests.conftest import StageIn
@@ -34,7 +34,8 @@ ITEM: dict[str, Any] = {
 def parse(text: str = "", **fields: Any) -> Any:
     """Parse an item with other fields; the value `@@` is replaced by a piece of JSON."""
     content = json.dumps({**ITEM, **fields}).replace('"@@"', text)
-    return parse_item(content.encode(), "a test")
+    (item,) = parse_items(content.encode(), "a test")
+    return item
 
 
 def test_a_valid_item() -> None:
@@ -84,7 +85,7 @@ def test_very_long_numbers() -> None:
 def test_the_last_of_two_equal_keys_is_used() -> None:
     """Parsers may disagree about this; here only one of them reads the item."""
     content = json.dumps(ITEM).replace('"id"', '"id": "y", "id"')
-    assert parse_item(content.encode(), "a test").id == "x"
+    assert parse_items(content.encode(), "a test")[0].id == "x"
 
 
 def test_items_cannot_cause_warnings() -> None:
@@ -100,30 +101,30 @@ def test_items_cannot_cause_warnings() -> None:
 def test_the_size_is_limited(tmp_path: Path) -> None:
     path = tmp_path / "item.json"
     path.write_text(json.dumps(ITEM).ljust(MAX_ITEM_SIZE))
-    assert load_item(path).id == "x"
+    assert [item.id for item in load_items(path)] == ["x"]
     path.write_text(json.dumps(ITEM).ljust(MAX_ITEM_SIZE + 1))
-    with pytest.raises(ProductError, match="expected at most 2097152 bytes"):
-        load_item(path)
+    with pytest.raises(ProductError, match="expected at most 16777216 bytes"):
+        load_items(path)
 
 
 def test_an_item_at_a_url(platform: Sandbox, new: Path) -> None:
     """The token is not sent to the item's host, even if that is trusted."""
-    item = fetch_item(platform.item_url(new.name), make_client(platform.stac))
+    (item,) = fetch_items(platform.item_url(new.name), make_client(platform.stac))
     assert item.id == new.stem
     platform.pages["/item.json"] = json.dumps(ITEM).ljust(MAX_ITEM_SIZE + 1)
-    with pytest.raises(ProductError, match="expected at most 2097152 bytes"):
-        fetch_item(f"{platform.stac}/item.json", make_client())
+    with pytest.raises(ProductError, match="expected at most 16777216 bytes"):
+        fetch_items(f"{platform.stac}/item.json", make_client())
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="found no such file"):
-        load_item(tmp_path / "item.json")
+        load_items(tmp_path / "item.json")
 
 
 @pytest.mark.parametrize("name", ["x\0y", "x" * 5000, "/dev/zero", "."])
 def test_paths_of_no_file(name: str) -> None:
     with pytest.raises(ProductError, match=r"expected a STAC item at|expected at most") as caught:
-        load_item(Path(name))
+        load_items(Path(name))
     assert len(str(caught.value)) < 400
 
 
@@ -133,9 +134,9 @@ def test_an_item_is_looked_for_where_there_may_be_none(
 ) -> None:
     platform.faults.add(Fault(on="stranger", status=status, body="<html></html>"))
     urls = [f"{platform.stranger}/{new.stem}", platform.item_url(new.name)]
-    assert find_item(urls, make_client(platform.stac)).id == new.stem
+    assert find_items(urls, make_client(platform.stac))[0].id == new.stem
     with pytest.raises(StageInError):
-        find_item(urls[::-1][1:], make_client(platform.stac))
+        find_items(urls[::-1][1:], make_client(platform.stac))
 
 
 def test_a_name_is_looked_up_at_the_stand_in(

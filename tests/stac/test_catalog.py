@@ -21,9 +21,17 @@ from sandbox.product import NEW, OLD, Recipe
 from sandbox.server import Sandbox
 from stage_in.errors import OutputError, ProductError
 from stage_in.safe.bands import BANDS
+from stage_in.safe.folder import SafeFolder
 from stage_in.safe.images import Images
 from stage_in.secrets import register
-from stage_in.stac.catalog import CATALOG, _encode, find_differing, make_catalog, write_files
+from stage_in.stac.catalog import (
+    CATALOG,
+    _encode,
+    find_differing,
+    make_catalog_file,
+    make_item_files,
+    write_files,
+)
 from tests.conftest import ROOT, SHARED, SameTree, StageIn
 from tests.editing import PRODUCT, edit, find, open_folder
 from tests.stac.conftest import Copy, Make
@@ -39,12 +47,20 @@ def make_source_item(safe: Path, href: str | None = SOURCE) -> pystac.Item:
     return item
 
 
+def make_catalog(folder: SafeFolder, source: pystac.Item, images: Images) -> dict[str, bytes]:
+    """Make the files of the catalog of one product."""
+    names = [folder.name]
+    return {
+        **make_item_files(folder, source, images, names),
+        CATALOG: make_catalog_file(names),
+    }
+
+
 def write(safe: Path, href: str | None = SOURCE, **options: bool) -> Fields:
     """Write the catalog of a product, and return its item."""
     catalog = safe.parent.parent
     folder = open_folder(safe, **options)
     files = make_catalog(folder, make_source_item(safe, href), get_images())
-    assert CATALOG in files
     write_files(catalog, files)
     return json.loads((safe.parent / f"{safe.stem}.json").read_text(encoding="utf-8"))
 

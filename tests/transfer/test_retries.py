@@ -126,6 +126,6 @@ def test_a_request_that_hangs_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> N
         return released.wait(60)
 
     with pytest.raises(TemporaryError, match="the last request has not ended"):
-        retry_until_answered(hang, Arrivals(), 0.2)
+        retry_until_answered([hang], Arrivals(), 0.2)
     assert not released.is_set()
     released.set()

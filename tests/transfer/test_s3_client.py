@@ -18,6 +18,7 @@ from stage_in.errors import (
     VerificationError,
 )
 from stage_in.transfer import signing
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.pacing import Pacing
 from stage_in.transfer.s3_client import MAX_REFUSALS, S3Client
 from stage_in.transfer.s3_status import SlowDownError
@@ -41,7 +42,7 @@ def make_client(platform: Sandbox, **variables: str) -> S3Client:
 
 
 def read(client: S3Client, start: int = 0, end: int | None = None, key: str = "a file") -> bytes:
-    with client.get(key, start, end, len(CONTENT)) as body:
+    with client.get(key, Arrivals(), start, end, len(CONTENT)) as body:
         return b"".join(body)
 
 

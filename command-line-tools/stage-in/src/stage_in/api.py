@@ -15,6 +15,8 @@ from stage_in.transfer.quota import MAX_CONNECTIONS, MAX_OTHER_CONNECTIONS
 if TYPE_CHECKING:
     import pystac
 
+    from stage_in.sources.order import Reference
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ def _list_chain(error: BaseException | None) -> Iterator[BaseException]:
 @_without_secrets
 @machine_faults_named()
 def stage(
-    item: "pystac.Item | str",
+    items: "Reference | Iterable[Reference]",
     output_dir: str | os.PathLike[str] = "catalog",
     *,
     assets: Iterable[str] | None = None,
@@ -61,8 +63,9 @@ def stage(
     patience: float = PATIENCE,
     verify: bool = True,
     access_token: str | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> "pystac.Catalog":
-    """Stage a Sentinel-2 Level-1C product: leave a verified STAC catalog of it in a folder.
+    """Stage Sentinel-2 Level-1C products: leave one verified STAC catalog of them in a folder.
 
     A second call for a complete catalog verifies it and downloads nothing. After a failure, the
     next call resumes from what has arrived. Credentials and trusted hosts come from the same
@@ -70,7 +73,9 @@ def stage(
     `loguru.logger.disable("stage_in")` silences them.
 
     Args:
-        item: the platform's STAC item, or its URL or path.
+        items: what to stage: the platform's STAC item, as an object or a dictionary, its URL or
+            path, the name of a product, an ItemCollection such as the result of a search, its URL
+            or path; or several of these. Each product is staged once.
         output_dir: the folder of the catalog; it appears complete or not at all.
         assets: bands to stage, such as `["B04", "nir"]`; None for the whole product. Metadata,
             preview and the masks of these bands come with them.
@@ -81,9 +86,11 @@ def stage(
         patience: seconds without new data after which TemporaryError is raised.
         verify: whether digests are checked; sizes always are.
         access_token: used in place of the credentials in the environment.
+        progress: called with the bytes received and expected whenever they change, from several
+            threads, but never by two at once.
 
     Returns:
-        The staged catalog, with one item.
+        The staged catalog, with one item for each product.
 
     Raises:
         UsageError: an argument or an environment variable has a value that can't be used.
@@ -106,6 +113,7 @@ def stage(
     import pystac
 
     from stage_in.safe.bands import read_selection
+    from stage_in.sources.order import list_references
     from stage_in.staging import Staging
     from stage_in.transfer.access import Access
     from stage_in.transfer.environment import check_certificates
@@ -123,8 +131,10 @@ def stage(
     check_certificates(os.environ)
     access = Access.from_environment(os.environ, transport, access_token)
     access.check_connections(connections)
-    staging = Staging(access, Settings(bands, transport, connections, patience, verify))
-    return pystac.Catalog.from_file(str(staging.stage_catalog(item, Path(output_dir))))
+    settings = Settings(bands, transport, connections, patience, verify)
+    staging = Staging(access, settings, progress or (lambda received, expected: None))
+    path = staging.stage_catalog(list_references(items), Path(output_dir))
+    return pystac.Catalog.from_file(str(path))
 
 
 @_without_secrets

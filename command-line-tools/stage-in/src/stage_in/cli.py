@@ -55,7 +55,9 @@ def _read_assets(
 @click.command(cls=Command, context_settings={"max_content_width": 100})
 @click.option(
     "--input-item",
+    "input_items",
     required=True,
+    multiple=True,
     help="Sentinel-2 Level-1C CDSE STAC Item URL",
 )
 @click.option(
@@ -107,7 +109,7 @@ def _read_assets(
 @click.option("--quiet", is_flag=True, help="Log only warnings and errors.")
 @click.version_option(package_name="stage-in")
 def main(
-    input_item: str,
+    input_items: tuple[str, ...],
     output_dir: Path,
     assets: frozenset[str] | None,
     transport: str,
@@ -125,14 +127,16 @@ def main(
         check_limits()
         with machine_faults_named():
             _stage(
-                input_item, output_dir, settings, show_progress=sys.stderr.isatty() and not quiet
+                input_items, output_dir, settings, show_progress=sys.stderr.isatty() and not quiet
             )
     except StageInError as error:
         logger.error("{}", _format_failure(error))
         sys.exit(error.exit_code)
 
 
-def _stage(input_item: str, output_dir: Path, settings: Settings, *, show_progress: bool) -> None:
+def _stage(
+    input_items: tuple[str, ...], output_dir: Path, settings: Settings, *, show_progress: bool
+) -> None:
     from stage_in.libraries import isolate
     from stage_in.progress import Progress
     from stage_in.staging import Staging
@@ -145,7 +149,7 @@ def _stage(input_item: str, output_dir: Path, settings: Settings, *, show_progre
     access.check_connections(settings.connections)
     _check_glob(os.environ.get(_GLOB_VARIABLE))
     with Progress(bar=show_progress) as progress:
-        Staging(access, settings, progress).stage_catalog(input_item, output_dir)
+        Staging(access, settings, progress).stage_catalog(input_items, output_dir)
 
 
 def _format_failure(error: StageInError) -> str:

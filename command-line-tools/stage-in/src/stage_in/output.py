@@ -3,8 +3,8 @@
 import os
 import re
 import stat
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -91,34 +91,25 @@ class Output:
         if failure is not None and failure is not error:
             raise failure from error
 
-    def keep_only(self, folder: Path, files: Iterable[Path]) -> None:
+    def keep_only(self, paths: Iterable[Path]) -> None:
         """Remove what an earlier run has left, except what this run can use.
 
         Args:
-            folder: a folder below the unfinished catalog, which stays as it is.
-            files: files in the staging folder that stay.
+            paths: files and folders below the staging folder that stay as they are.
 
         Raises:
             OutputError: something can't be removed.
         """
-        steps = folder.relative_to(self.staging).parts
-        kept = {*(path.name for path in files), *self._lock.files}  # at the top
-        with writing(folder), ExitStack() as stack:
-            parent = self._lock.folder
-            for step in steps:
-                for name in os.listdir(parent):  # noqa: PTH208 (a descriptor)
-                    if name != step and name not in kept:
-                        remove(Path(name), parent)
-                kept = set()
-                try:
-                    parent = os.open(step, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=parent)
-                except FileNotFoundError:
-                    break
-                except NotADirectoryError:
-                    remove(Path(step), parent)
-                    break
-                stack.callback(os.close, parent)
+        kept = [path.relative_to(self.staging).parts for path in paths]
+        kept += [(name,) for name in self._lock.files]
+        with writing(self.staging):
+            _keep_only(kept, self._lock.folder)
             _ = self._folder_mode  # now, as the disk may be full later
+
+    def measure(self) -> int:
+        """Return the bytes of the files that the staging folder holds."""
+        with writing(self.staging):
+            return sum(path.lstat().st_size for path in self.staging.rglob("*"))
 
     def publish(self, folder: Path) -> None:
         """Flush a complete folder to disk, and move it from the staging folder to its final path.
@@ -206,6 +197,24 @@ class Output:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
             self.staging.rmdir()
+
+
+def _keep_only(kept: Collection[tuple[str, ...]], folder: int) -> None:
+    """Remove all but some paths below a folder, which is given by its descriptor."""
+    for name in os.listdir(folder):
+        below = [path[1:] for path in kept if path[0] == name]
+        is_link = stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
+        if () in below and not is_link:
+            continue
+        if below and not is_link:
+            with suppress(NotADirectoryError):
+                child = os.open(name, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+                try:
+                    _keep_only(below, child)
+                finally:
+                    os.close(child)
+                continue
+        remove(Path(name), folder)
 
 
 def _set_mode(path: Path, folder_mode: int) -> None:

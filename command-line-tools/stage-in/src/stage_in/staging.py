@@ -1,44 +1,47 @@
-"""One run, step by step: item, product, source, files, catalog, rename."""
+"""One run, step by step: items, products, sources, files, catalog, rename."""
 
-from collections.abc import Callable, Collection
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from stage_in.disk import check_plain, writing
-from stage_in.errors import OutputError, ProductError, StageInError
+from stage_in.disk import check_disk_space
+from stage_in.errors import StageInError
 from stage_in.libraries import Libraries, check_path
 from stage_in.logger import logger
 from stage_in.output import Output
+from stage_in.published import find_published
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.images import Images
-from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.safe.verification import check_safe_folder, restore_folders
-from stage_in.secrets import register_url
 from stage_in.settings import Settings
-from stage_in.sources.candidates import Candidates, get_patience, may_fall_back
-from stage_in.sources.download import Download
-from stage_in.sources.item_reference import parse_reference
-from stage_in.sources.platform_item import find_item, load_item
+from stage_in.sources.candidates import Candidates
+from stage_in.sources.delivery import Delivery
+from stage_in.sources.order import Order, Reference, read_orders
 from stage_in.sources.product import Product
-from stage_in.sources.zip import ZipSource, get_part
-from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
+from stage_in.sources.zip import get_part
+from stage_in.stac.catalog import (
+    CATALOG,
+    find_differing,
+    make_catalog_file,
+    make_item_files,
+    write_files,
+)
 from stage_in.stac.item import read_item
 from stage_in.transfer.access import Access
-from stage_in.transfer.arrivals import Arrivals, OnNews
+from stage_in.transfer.arrivals import Arrivals, OnNews, Totals
 from stage_in.transfer.auth import NoTokens
 from stage_in.transfer.client import Client
 from stage_in.transfer.pacing import MAX_WAIT, Pacing
 from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.response import STALL_TIMEOUT
-from stage_in.transfer.retries import retry_until_answered, wait_for_answer
+from stage_in.transfer.workers import Workers
 
 if TYPE_CHECKING:
     import pystac
 
-T = TypeVar("T")
+# While one product is described and another one's last file arrives, a third fills the connections.
+MAX_PRODUCTS = 3  # at a time
 
 
 class Staging:
@@ -59,21 +62,23 @@ class Staging:
         """
         self._access = access
         self._settings = settings
-        self._arrivals = Arrivals(on_news)
+        self._totals = Totals(on_news)
+        self._arrivals = self._totals.add()  # of documents that belong to no product
         self._client = Client(
             access.trust,
             access.credentials or NoTokens(),
             Pacing(min(settings.connections, MAX_CONNECTIONS), min(MAX_WAIT, settings.patience)),
             stall_timeout=min(STALL_TIMEOUT, settings.patience / 3),  # leaves time to retry
-            on_bytes=self._arrivals.record,
+            arrivals=self._arrivals,
         )
-        self._candidates = Candidates(access, self._client, settings, self._arrivals)
+        self._candidates = Candidates(access, self._client, settings)
 
-    def stage_catalog(self, item: "pystac.Item | str", output_dir: Path) -> Path:
-        """Leave a verified, self-contained STAC catalog of a product in a folder, or nothing.
+    def stage_catalog(self, references: "Sequence[Reference]", output_dir: Path) -> Path:
+        """Leave a verified, self-contained STAC catalog of products in a folder, or nothing.
 
         Args:
-            item: the platform's STAC item, or a reference that `parse_reference` accepts.
+            references: the platform's STAC items, as objects, dictionaries or ItemCollections, or
+                references that `parse_reference` accepts; at least one.
             output_dir: the folder of the catalog, which appears complete, by one rename.
 
         Returns:
@@ -84,27 +89,26 @@ class Staging:
         """
         check_path(output_dir)
         with Images() as images:
-            return self._stage_catalog(item, output_dir, images)
-
-    def _stage_catalog(self, item: "pystac.Item | str", output_dir: Path, images: Images) -> Path:
-        libraries = Libraries(images)
-        if isinstance(item, str):
-            item = self._read_item(item)
-        product = Product.from_item(item, self._access.trust.origins)
-        with Output(output_dir) as output:
-            path = output.path / CATALOG
-            published = find_published(product.name, output.path, self._settings.bands)
-            if published is not None:
-                libraries.check()
-                self._repair(published, output, item, images)
-                logger.success("{} is complete already: {}", product.id, path)
-                return path
-            parent = output.catalog / product.id
-            folder = self._download(item, product, output, parent, libraries.check, read_item)
-            write_files(output.catalog, make_catalog(folder, item, images))
-            output.publish(output.catalog)
-        logger.success("Staged {}: {}", product.id, path)
-        return path
+            libraries = Libraries(images)
+            orders = read_orders(
+                references, self._access, self._client, self._arrivals, self._settings.patience
+            )
+            names = [order.product.name for order in orders]
+            what = names[0].id if len(names) == 1 else f"{len(names)} products"
+            with Output(output_dir) as output:
+                path = output.path / CATALOG
+                published = find_published(names, output.path, self._settings.bands)
+                if published is not None:
+                    libraries.check()
+                    self._repair(published, output, orders, images)
+                    verb = "is" if len(names) == 1 else "are"
+                    logger.success("{} {} complete already: {}", what, verb, path)
+                    return path
+                self._stage(orders, output, images, libraries)
+                write_files(output.catalog, {CATALOG: make_catalog_file(names)})
+                output.publish(output.catalog)
+            logger.success("Staged {}: {}", what, path)
+            return path
 
     def stage_safe_folder(self, item: "pystac.Item", parent: Path) -> Path:
         """Download the files of a product, verified, without a catalog.
@@ -124,121 +128,70 @@ class Staging:
             if output.path.exists():
                 check_safe_folder(output.path, product.name)
             else:
-                folder = self._download(item, product, output, output.catalog)
-                output.publish(folder.path)
+                safe = output.catalog / product.name.folder
+                archive = output.staging / f"{product.id}.zip"
+                output.keep_only([safe, archive, get_part(archive)])
+                delivery = Delivery(self._client, self._candidates, self._settings)
+                delivery.deliver(item, product, safe, archive, self._totals.add())
+                output.publish(safe)
         return output.path
 
-    def _repair(
-        self, folder: SafeFolder, output: Output, item: "pystac.Item", images: Images
+    def _stage(
+        self, orders: Sequence[Order], output: Output, images: Images, libraries: Libraries
     ) -> None:
-        """Write again what is missing beside a verified SAFE folder, or differs from what it says.
+        """Write the SAFE folder, item and thumbnail of each product into the unfinished catalog.
+
+        A few products are staged at the same time. The first of them gets all connections that it
+        can use, the next ones the rest. So the connections are busy while an item is made or one
+        large file is left, and memory does not grow with the number of products.
+        """
+        names = [order.product.name for order in orders]
+        safes = [output.catalog / name.id / name.folder for name in names]
+        archives = [output.staging / f"{name.id}.zip" for name in names]
+        output.keep_only([*safes, *archives, *map(get_part, archives)])
+        sizes = [0 if self._settings.bands else order.size for order in orders]
+        check_disk_space(output.staging, sum(sizes) - output.measure())
+        delivery = Delivery(
+            self._client, self._candidates, self._settings, libraries.check, read_item
+        )
+        workers = Workers(min(len(orders), MAX_PRODUCTS))
+
+        def stage(order: Order, safe: Path, archive: Path, arrivals: Arrivals) -> None:
+            try:
+                folder = delivery.deliver(
+                    order.item, order.product, safe, archive, arrivals, workers
+                )
+                files = make_item_files(folder, order.item, images, names)
+            except StageInError as error:
+                if len(orders) > 1:
+                    error.add_note(f"This is the failure of {order.product.id}.")
+                raise
+            write_files(output.catalog, files)
+
+        for order, safe, archive, size in zip(orders, safes, archives, sizes, strict=True):
+            arrivals = self._totals.add(size)
+            workers.add(partial(stage, order, safe, archive, arrivals), -arrivals.turn)
+        workers.run()
+
+    def _repair(
+        self,
+        published: Sequence[SafeFolder],
+        output: Output,
+        orders: Sequence[Order],
+        images: Images,
+    ) -> None:
+        """Write again what is missing beside verified SAFE folders, or differs from what they say.
 
         A machine that lost its power may leave empty files; a run with `--no-verify` leaves an item
         that says so.
         """
-        restore_folders(folder)
-        differing = find_differing(output.path, make_catalog(folder, item, images))
-        for name, content in differing.items():
+        names = [folder.name for folder in published]
+        for folder, order in zip(published, orders, strict=True):
+            restore_folders(folder)
+            self._replace(output, make_item_files(folder, order.item, images, names))
+        self._replace(output, {CATALOG: make_catalog_file(names)})
+
+    def _replace(self, output: Output, files: Mapping[str, bytes]) -> None:
+        for name, content in find_differing(output.path, files).items():
             logger.warning("Writing {} again: it is missing or differs", output.path / name)
             output.replace(name, content)
-
-    def _read_item(self, text: str) -> "pystac.Item":
-        reference = parse_reference(text, self._access.trust.stand_ins)
-        if self._access.credentials is not None:
-            self._retry(self._access.credentials.use_one_time_code)
-        if isinstance(reference, Path):
-            # A pipe that delivers nothing ends the run like a server.
-            item = wait_for_answer(
-                partial(load_item, reference), self._arrivals, self._settings.patience
-            )
-            try:
-                Product.from_item(item, self._access.trust.origins)
-            except ProductError as error:  # its message quotes the file
-                raise ProductError(
-                    f"expected the STAC item of a Sentinel-2 Level-1C product at {reference}, with "
-                    f"an id such as {EXAMPLE} and a Product asset at a host of the platform or one "
-                    "named in CDSE_TRUSTED_HOSTS, found another id, asset or host"
-                ) from error
-            return item
-        for url in reference:
-            register_url(url)
-        return self._retry(partial(find_item, reference, self._client))
-
-    def _download(
-        self,
-        item: "pystac.Item",
-        product: Product,
-        output: Output,
-        parent: Path,
-        check_libraries: Callable[[], object] = lambda: None,
-        check_metadata: Callable[[SafeFolder], object] = lambda folder: None,
-    ) -> SafeFolder:
-        """Download the files of a product from the first source that can deliver it.
-
-        What an earlier run has left is kept where this run can use it: files of the same product,
-        and its zip, which is as good as any source.
-        """
-        safe = parent / product.name.folder
-        archive = output.staging / f"{product.id}.zip"
-        output.keep_only(safe, [archive, get_part(archive)])
-        with closing(ZipSource(product, self._client, archive, self._arrivals)) as zip_source:
-            sources = self._candidates.list_sources(item, product, zip_source)
-            logger.info("Staging {} from {}", product.id, sources[0].label)
-            for source, following in zip(sources, [*sources[1:], None], strict=True):
-                if source is zip_source and self._settings.bands is not None:
-                    logger.info(
-                        "The zip holds the whole product; files that are not selected stay packed"
-                    )
-                patience = get_patience(source, self._settings.patience, is_last=following is None)
-                settings = replace(self._settings, patience=patience)
-                try:
-                    if source is zip_source:  # it downloads the whole product for the manifest
-                        check_libraries()
-                    return Download(
-                        source,
-                        product.name,
-                        safe,
-                        settings,
-                        self._arrivals,
-                        check_libraries,
-                        check_metadata,
-                    ).run()
-                except StageInError as error:
-                    if following is None or not may_fall_back(source, error):
-                        raise
-                    logger.warning("Falling back to {}: {}", following.label, error)
-                self._candidates.start_over()
-        raise AssertionError("the last source has neither delivered nor failed")
-
-    def _retry(self, request: Callable[[], T]) -> T:
-        return retry_until_answered(request, self._arrivals, self._settings.patience)
-
-
-def find_published(
-    product: ProductName, path: Path, bands: Collection[str] | None = None
-) -> SafeFolder | None:
-    """Return the verified product that an earlier run has left in the output folder.
-
-    Returns:
-        The SAFE folder; None if the output folder does not exist or is empty.
-
-    Raises:
-        OutputError: something else is there, or a file of the product is missing or changed.
-    """
-    safe = path / product.id / product.folder
-    with writing(path):
-        is_free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-        if is_free and (path.is_symlink() or path.is_mount()):
-            raise OutputError(
-                f"the output folder {path} is a link or a mounted folder, which can't be replaced. "
-                "Choose an --output-dir inside of it"
-            )
-        if is_free:
-            return None
-        check_plain(path)
-        if not safe.is_dir():
-            raise OutputError(
-                f"expected nothing at {path}, or the catalog of {product}, found something else. "
-                "Move it away, or choose another --output-dir"
-            )
-    return check_safe_folder(safe, product, bands)

@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,13 +39,14 @@ class LimitError(ProductError):
 class Images:
     """Reads images in another process, which loads its libraries while this one goes on.
 
-    As a context manager it ends that process.
+    It may be used from several threads. As a context manager it ends that process.
     """
 
     def __init__(self) -> None:
         self._failure: Exception | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._lock = threading.RLock()
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; "
             "from stage_in.safe.image_process import main; main()"
@@ -87,12 +89,13 @@ class Images:
         Raises:
             Exception: they can't be loaded, or don't work, on this machine.
         """
-        if self._failure is None and not self._ready:
-            failure = self._receive("one pixel").get("failure")
-            self._ready = failure is None
-            if failure is not None:
-                kind, text = failure
-                self._failure = _FAILURES.get(kind, RuntimeError)(text)
+        with self._lock:
+            if self._failure is None and not self._ready:
+                failure = self._receive("one pixel").get("failure")
+                self._ready = failure is None
+                if failure is not None:
+                    kind, text = failure
+                    self._failure = _FAILURES.get(kind, RuntimeError)(text)
         if self._failure is not None:
             raise self._failure
 
@@ -122,11 +125,12 @@ class Images:
     def _ask(self, path: Path, name: str, size: int | None) -> dict[str, Any]:
         self.check()
         request = {"path": str(path.absolute()), "name": name, "size": size}
-        with suppress(BrokenPipeError):  # it has ended, and _receive says why
-            stream = cast("IO[bytes]", cast("subprocess.Popen[bytes]", self._process).stdin)
-            stream.write(f"{json.dumps(request)}\n".encode())
-            stream.flush()
-        answer = self._receive(name)
+        with self._lock:
+            with suppress(BrokenPipeError):  # it has ended, and _receive says why
+                stream = cast("IO[bytes]", cast("subprocess.Popen[bytes]", self._process).stdin)
+                stream.write(f"{json.dumps(request)}\n".encode())
+                stream.flush()
+            answer = self._receive(name)
         if "bug" in answer:
             raise RuntimeError(answer["bug"])
         if "limit" in answer:

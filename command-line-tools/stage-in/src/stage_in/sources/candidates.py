@@ -46,12 +46,10 @@ class Candidates:
         access: Access,
         client: Client,
         settings: Settings,
-        arrivals: Arrivals,
     ) -> None:
         self._access = access
         self._client = client
         self._settings = settings
-        self._arrivals = arrivals
         self._s3_client = None
         if access.s3 is not None:
             self._s3_client = S3Client(
@@ -60,11 +58,10 @@ class Candidates:
                 Pacing(settings.connections, client.pacing.max_wait),
                 connections=settings.connections,
                 stall_timeout=client.stall_timeout,
-                on_bytes=arrivals.record,
             )
 
     def list_sources(
-        self, item: "pystac.Item", product: Product, archive: ZipSource
+        self, item: "pystac.Item", product: Product, archive: ZipSource, arrivals: Arrivals
     ) -> list[Source]:
         """Return the sources to try, one after another: at least one.
 
@@ -73,6 +70,7 @@ class Candidates:
             product: the product.
             archive: the source that uses the zip. If an earlier run has left a complete zip, it is
                 the only one, unless there is no token with which to replace it.
+            arrivals: counts the bytes of the product.
 
         Raises:
             ProductError: the transport is `mount` or `s3`, and the item gives no path in the
@@ -84,7 +82,7 @@ class Candidates:
             return [archive]
         sources: list[Source] = []
         connections = min(self._settings.connections, MAX_CONNECTIONS)
-        nodes = NodesSource(product, self._client, self._arrivals, connections)
+        nodes = NodesSource(product, self._client, arrivals, connections)
         try:
             path = find_path(item, product.name) if self._access.eodata or self._s3_client else ""
         except ProductError as error:
@@ -93,12 +91,10 @@ class Candidates:
             path = ""
             logger.warning("Neither a mounted archive nor S3 can be used: {}", error)
         if path and self._access.eodata is not None:
-            sources.append(MountSource(self._access.eodata / path, self._arrivals, connections))
+            sources.append(MountSource(self._access.eodata / path, arrivals, connections))
         if path and self._s3_client is not None:
             connections = self._settings.connections
-            sources.append(
-                S3Source(path, self._s3_client, self._arrivals, connections, nodes.list_files)
-            )
+            sources.append(S3Source(path, self._s3_client, arrivals, connections, nodes.list_files))
         if has_token and transport in {"auto", "nodes"}:
             sources += [nodes, archive]
         return sources
@@ -108,7 +104,6 @@ class Candidates:
         self._client.pacing.start_over()
         if self._s3_client is not None:
             self._s3_client.pacing.start_over()
-        self._arrivals.restart_silence()
 
 
 def get_patience(source: Source, patience: float, *, is_last: bool) -> float:

@@ -32,7 +32,7 @@ from stage_in.safe.xml import MAX_XML_SIZE
 from stage_in.settings import Settings
 from stage_in.sources.source import Source
 from stage_in.transfer.arrivals import Arrivals, megabytes
-from stage_in.transfer.retries import Retries, retry_until_answered
+from stage_in.transfer.retries import Retries
 from stage_in.transfer.workers import Workers
 
 _MAX_NAMED = 10  # files in a warning
@@ -55,6 +55,7 @@ class Download:
         arrivals: Arrivals,
         check_libraries: Callable[[], object],
         check_metadata: Callable[[SafeFolder], object],
+        parent: Workers | None = None,
     ) -> None:
         """Prepare a download; nothing is requested yet.
 
@@ -67,17 +68,21 @@ class Download:
             check_libraries: called once the manifest has arrived, while which they load.
             check_metadata: called once, as soon as the metadata files are there. It raises if no
                 item can be made of them, so that the large files need not arrive first.
+            parent: the workers one of whose tasks runs this download.
         """
         self._source = source
         self._name = name
         self._safe = safe
         self._settings = settings
         self._arrivals = arrivals
-        self._workers = Workers(source.connections + 1)  # one more for the list of files
+        self._workers = Workers(source.connections + 1, parent)  # one more for the list of files
         self._retries = Retries(arrivals, settings.patience, self._workers.sleep)
         self._check_libraries = check_libraries
         self._check_metadata = check_metadata
         self._missing_metadata: set[str] = set()
+        self._wanted: dict[str, Entry] = {}
+        self._unlisted: dict[str, Entry] = {}
+        self._folder: SafeFolder  # which _start sets
         self._lock = threading.Lock()
 
     def run(self) -> SafeFolder:
@@ -86,17 +91,26 @@ class Download:
         Raises:
             StageInError: the kind depends on the failure. Files that are right stay.
         """
-        document, entries = retry_until_answered(
-            self._read_manifest, self._arrivals, self._settings.patience
-        )
-        self._check_libraries()
-        wanted = self._select(entries)
+        self._workers.add(self._start)
+        self._workers.run(self._retries.watch)
+        self._log_summary()
+        return self._folder
+
+    def _start(self) -> None:
+        """Fetch the manifest, and add tasks for the files that are missing."""
+        document, entries = self._retries(self._read_manifest)
+        with self._workers.waiting():
+            self._check_libraries()
+        self._wanted = wanted = self._select(entries)
         kept = keep_verified(self._safe, wanted)
         if kept:
-            logger.info("Resuming: {} of {} files have arrived already", len(kept), len(wanted))
+            logger.info(
+                "Resuming {}: {} of {} files have arrived already",
+                *(self._name, len(kept), len(wanted)),
+            )
         missing = [entry for path, entry in wanted.items() if path not in kept]
         self._prepare_folder(document, wanted, missing)
-        folder = SafeFolder(
+        self._folder = folder = SafeFolder(
             self._safe,
             self._name,
             entries,
@@ -107,25 +121,22 @@ class Download:
         if not self._missing_metadata:
             self._check_metadata(folder)
 
-        unlisted: dict[str, Entry] = {}
-
         def add_unlisted() -> None:
-            unlisted.update(self._find_unlisted(entries))
-            self._add_tasks(folder, unlisted.values())
+            self._unlisted = self._find_unlisted(entries)
+            self._add_tasks(folder, self._unlisted.values())
 
         self._source.expect(missing, sum(entry.size for entry in entries.values()))
+        self._arrivals.restart_silence()
         self._workers.add(add_unlisted, MAX_PRODUCT_SIZE)  # before the large files
         self._add_tasks(folder, missing)
-        self._arrivals.restart_silence()
-        self._workers.run(self._retries.watch)
-        self._log_summary(wanted, unlisted)
-        return folder
 
     def _read_manifest(self) -> tuple[bytes, dict[str, Entry]]:
         """Return the manifest and the files that it lists."""
-        with self._source.open(MANIFEST) as chunks:
+        with ExitStack() as stack:
+            with self._workers.waiting():
+                chunks = stack.enter_context(self._source.open(MANIFEST))
             document = b""
-            for chunk in chunks:
+            for chunk in self._workers.stoppable(chunks):
                 document += chunk
                 if len(document) > MAX_XML_SIZE:
                     raise VerificationError(
@@ -250,15 +261,17 @@ class Download:
             )
         return unlisted
 
-    def _log_summary(self, wanted: Mapping[str, Entry], unlisted: Mapping[str, Entry]) -> None:
-        files = {**wanted, **unlisted}
-        with_digest = len(wanted) if self._settings.verify else 0
+    def _log_summary(self) -> None:
+        files = {**self._wanted, **self._unlisted}
+        with_digest = len(self._wanted) if self._settings.verify else 0
         logger.info(
-            "Verified {} files, {}: {} by the digests of {}, {} by size; it does not vouch for {}",
+            "Verified {} files of {}, {}: {} by the digests of {}, {} by size; it does not vouch "
+            "for {}",
             len(files),
+            self._name,
             megabytes(sum(entry.size for entry in files.values())),
             with_digest,
             MANIFEST,
             len(files) - with_digest,
-            len(unlisted),
+            len(self._unlisted),
         )

@@ -104,7 +104,7 @@ class NodesSource:
         """
         self._check_pays_off("the platform grants too few downloads")
         try:
-            with self._client.download(f"{self._url(path)}/$value", start) as body:
+            with self._client.download(f"{self._url(path)}/$value", start, self._arrivals) as body:
                 yield body
         except BusyError as error:
             self._check_pays_off(str(error))

@@ -21,23 +21,25 @@ from stage_in.urls import redact
 if TYPE_CHECKING:
     import pystac
 
-# Nested lists take up to 140 times the memory of their text. Real items have 30 to 60 KB.
-MAX_ITEM_SIZE = 2 * 1024 * 1024  # bytes
+# Real items have 30 to 60 KB, with one value in 40 bytes. Nested lists take up to 140 times the
+# memory of their text, so values are counted as well.
+MAX_ITEM_SIZE = 16 * 1024 * 1024  # bytes of an item or an ItemCollection
+MAX_VALUES = 700_000
 
 
-def fetch_item(url: str, client: Client) -> "pystac.Item":
-    """Read a STAC item from a URL, without sending the token to its host.
+def fetch_items(url: str, client: Client) -> "list[pystac.Item]":
+    """Read a STAC item or an ItemCollection from a URL, without sending the token to its host.
 
     Raises:
         StageInError: the kind depends on the failure.
     """
     with client.get(url) as body:
         content = body.read(MAX_ITEM_SIZE)
-    return parse_item(content, redact(url))
+    return parse_items(content, redact(url))
 
 
-def find_item(urls: Sequence[str], client: Client) -> "pystac.Item":
-    """Read a STAC item from the first of several URLs that has it.
+def find_items(urls: Sequence[str], client: Client) -> "list[pystac.Item]":
+    """Read a STAC item or an ItemCollection from the first of several URLs that has it.
 
     All but the last may belong to services that are no STAC API.
 
@@ -47,20 +49,20 @@ def find_item(urls: Sequence[str], client: Client) -> "pystac.Item":
     *others, last = urls
     for url in others:
         try:
-            return fetch_item(url, client)
+            return fetch_items(url, client)
         except TemporaryError:
             raise
         except StageInError as error:
             logger.debug("No item at {}: {}", redact(url), error)
-    return fetch_item(last, client)
+    return fetch_items(last, client)
 
 
-def load_item(path: Path) -> "pystac.Item":
-    """Read a STAC item from a file.
+def load_items(path: Path) -> "list[pystac.Item]":
+    """Read a STAC item or an ItemCollection from a file.
 
     Raises:
         NotFoundError: there is no such file.
-        ProductError: the file is not a STAC item.
+        ProductError: it is neither.
     """
     try:
         with path.open("rb") as file:
@@ -79,15 +81,15 @@ def load_item(path: Path) -> "pystac.Item":
         raise ProductError(f"expected a STAC item at {excerpt(path, 100)!r}: {found}") from error
     if len(content) > MAX_ITEM_SIZE:
         raise ProductError(f"expected at most {MAX_ITEM_SIZE} bytes at {path}, found more")
-    return parse_item(content, str(path), show=lambda found: "something else")
+    return parse_items(content, str(path), show=lambda found: "something else")
 
 
-def parse_item(
+def parse_items(
     content: bytes,
     source: str,
     show: Callable[[str], str] = str,
-) -> "pystac.Item":
-    """Parse a STAC item.
+) -> "list[pystac.Item]":
+    """Parse a STAC item or an ItemCollection, such as the result of a search.
 
     Args:
         content: the JSON document, in UTF-8.
@@ -95,22 +97,56 @@ def parse_item(
         show: returns how a message shows what was found. The content of a local file is not shown,
             because it may be any file that this user can read.
 
+    Returns:
+        At least one item.
+
     Raises:
         VerificationError: it is not JSON: a page of HTML, or damaged on the way.
-        ProductError: it is not a STAC item.
+        ProductError: it is neither an item nor an ItemCollection with items.
     """
-    import pystac
-
+    if sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES:
+        raise ProductError(
+            f"expected at most {MAX_VALUES} values in the items at {source}, found more. Give "
+            "several smaller files"
+        )
     try:
         fields: Any = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise VerificationError(
             f"expected a STAC item in JSON at {source}, found {show(repr(excerpt(content, 40)))}"
         ) from error
+    if isinstance(fields, dict) and fields.get("type") == "FeatureCollection":
+        features = fields.get("features")
+        if not isinstance(features, list) or not features:
+            raise ProductError(
+                f"expected an ItemCollection with at least one item at {source}, found none"
+            )
+        _warn_of_more(fields, source)
+        return [_parse_item(feature, source, show) for feature in features]
+    return [_parse_item(fields, source, show)]
+
+
+def _warn_of_more(fields: dict[str, Any], source: str) -> None:
+    """Warn if a search has found more than this page of its result holds."""
+    links = fields.get("links")
+    for link in links if isinstance(links, list) else []:
+        if isinstance(link, dict) and link.get("rel") == "next":
+            logger.warning(
+                "The search result at {} has more pages, which are not staged. Search with a "
+                "higher limit, or save all items with pystac-client",
+                source,
+            )
+            return
+
+
+def _parse_item(fields: Any, source: str, show: Callable[[str], str]) -> "pystac.Item":
+    import pystac
+
     if not isinstance(fields, dict) or fields.get("type") != "Feature":
         kind = fields.get("type", "no type") if isinstance(fields, dict) else type(fields).__name__
         raise ProductError(
-            f"expected a STAC item (type Feature) at {source}, found {show(excerpt(kind, 40))}"
+            f"expected a STAC item (type Feature) or an ItemCollection (FeatureCollection) at "
+            f"{source}, found {show(excerpt(kind, 40))}"
         )
     try:
         with warnings.catch_warnings():

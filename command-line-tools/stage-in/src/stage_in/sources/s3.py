@@ -92,7 +92,7 @@ class S3Source:
         """
         key = f"{self._folder}/{path}"
         try:
-            with self._client.get(key, start, end, self._sizes.get(path)) as body:
+            with self._client.get(key, self._arrivals, start, end, self._sizes.get(path)) as body:
                 yield body
         except UnauthorizedError as error:
             raise self._client.explain(error) from error
@@ -125,7 +125,7 @@ class S3Source:
         )
 
     def _read_page(self, query: dict[str, str]) -> Element:
-        with self._client.list(query) as body:
+        with self._client.list(query, self._arrivals.turn) as body:
             document = body.read(_MAX_LIST_SIZE)
         page = parse_xml(document, "the list of objects")
         if not page.tag.endswith("ListBucketResult"):

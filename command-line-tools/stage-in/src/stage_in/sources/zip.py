@@ -16,6 +16,7 @@ from stage_in.sources.archive import Archive
 from stage_in.sources.product import Product
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
+from stage_in.transfer.workers import Stopped
 
 _MAX_START = 16 * 1024  # bytes, which hold a whole secret
 _SIGNATURE = b"PK"  # the first bytes of each header of a zip
@@ -49,6 +50,7 @@ class ZipSource:
         self._arrivals = arrivals
         self._archive: Archive | None = None
         self._lock = threading.Lock()
+        self._is_closed = False
         self.label = f"the zip at {product.origin}"
 
     @property
@@ -98,7 +100,9 @@ class ZipSource:
         """Close the archive, before its folder is removed.
 
         This does not take the lock, which an abandoned thread may hold while it waits for a server.
+        That thread ends with the next bytes that arrive.
         """
+        self._is_closed = True
         archive, self._archive = self._archive, None
         if archive is not None:
             archive.close()
@@ -133,7 +137,7 @@ class ZipSource:
             part.replace(self._path)
 
     def _receive(self, part: Path, arrived: int) -> None:
-        with self._client.download(self._product.zip_url, arrived) as body:
+        with self._client.download(self._product.zip_url, arrived, self._arrivals) as body:
             self._check_size(body.start + (body.length or 0))
             if body.length:
                 self._arrivals.expect(body.start + body.length, self._product.zip_url, body.start)
@@ -142,6 +146,8 @@ class ZipSource:
                     share(part)
                 file.seek(body.start)
                 for chunk in body:
+                    if self._is_closed:
+                        raise Stopped
                     self._check_size(file.tell() + len(chunk))
                     file.write(chunk)
                     if file.tell() == len(chunk) and not _SIGNATURE.startswith(chunk[:2]):

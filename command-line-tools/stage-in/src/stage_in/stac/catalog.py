@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from stage_in.disk import writing
 from stage_in.errors import ProductError
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.images import Images
+from stage_in.safe.name import ProductName
 from stage_in.secrets import excerpt, strike
 from stage_in.stac.item import create_item
 from stage_in.stac.thumbnail import THUMBNAIL
@@ -19,29 +20,49 @@ if TYPE_CHECKING:
     import pystac
 
 CATALOG = "catalog.json"
+# The links are made for a made-up folder: if the real one had a # in its name, pystac would take it
+# for the start of a fragment.
+_FOLDER = "/catalog"
 # Neither delimiters of parameters nor encoded characters (RFC 3986, section 2).
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._~()/-]*")
 
 
-def make_catalog(folder: SafeFolder, source: "pystac.Item", images: Images) -> dict[str, bytes]:
-    """Make the files of the catalog of a product.
+def make_catalog_file(names: Sequence[ProductName]) -> bytes:
+    """Make the content of catalog.json.
 
-    All hrefs are relative, so the catalog may be moved. The same product and source item give the
-    same bytes.
+    All hrefs are relative, so the catalog may be moved.
+
+    Args:
+        names: its products, at least one; their order does not matter.
+    """
+    import pystac
+
+    catalog = _make_catalog(names)
+    for name in sorted(names, key=lambda name: name.id):
+        href = f"./{name.id}/{name.id}.json"
+        catalog.add_link(pystac.Link("item", href, pystac.MediaType.GEOJSON))
+    return _encode(catalog)
+
+
+def make_item_files(
+    folder: SafeFolder, source: "pystac.Item", images: Images, names: Sequence[ProductName]
+) -> dict[str, bytes]:
+    """Make the item of a product, and its thumbnail.
+
+    The same product and source item give the same bytes.
 
     Args:
         folder: the product, which belongs at `<id>/<name>.SAFE` in the catalog.
         source: the platform's item from which it was staged.
         images: reads its images.
+        names: all products of the catalog.
 
     Returns:
-        The content of catalog.json, of the item and of the thumbnail, by path in the catalog.
+        The content of the item and of the thumbnail, by path in the catalog.
 
     Raises:
         ProductError: no correct STAC item can be made of the product.
     """
-    import pystac
-
     product = folder.name
     if source.id.removesuffix(".SAFE") != product.id:
         raise ProductError(
@@ -49,22 +70,26 @@ def make_catalog(folder: SafeFolder, source: "pystac.Item", images: Images) -> d
         )
     item, thumbnail = create_item(folder, images)
     _add_source_link(item, source)
-    catalog = pystac.Catalog(
-        id=product.id,
-        description=f"Sentinel-2 Level-1C product {product.folder}",
-        catalog_type=pystac.CatalogType.SELF_CONTAINED,
-    )
+    catalog = _make_catalog(names)
     catalog.add_item(item)
-    # The links are made for a made-up folder: if the real one had a # in its name, pystac would
-    # take it for the start of a fragment.
-    catalog.normalize_hrefs("/catalog")
-    files = {
-        f"{product.id}/{product.id}.json": _encode(item),
-        CATALOG: _encode(catalog),
-    }
+    catalog.normalize_hrefs(_FOLDER)
+    files = {f"{product.id}/{product.id}.json": _encode(item)}
     if thumbnail is not None:
         files[f"{product.id}/{THUMBNAIL}"] = thumbnail.content
     return files
+
+
+def _make_catalog(names: Sequence[ProductName]) -> "pystac.Catalog":
+    import pystac
+
+    one = len(names) == 1
+    products = f"product {names[0].folder}" if one else "products"
+    return pystac.Catalog(
+        id=names[0].id if one else "sentinel-2-l1c",
+        description=f"Sentinel-2 Level-1C {products}",
+        catalog_type=pystac.CatalogType.SELF_CONTAINED,
+        href=f"{_FOLDER}/{CATALOG}",
+    )
 
 
 def write_files(path: Path, files: Mapping[str, bytes]) -> None:

@@ -9,9 +9,10 @@ import requests
 from requests.auth import AuthBase
 
 from stage_in.errors import ProductError, VerificationError
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.auth import BearerAuth, NoAuth, TokenSource, TrustedAuth
 from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, check_range
+from stage_in.transfer.response import STALL_TIMEOUT, ResponseBody, check_range
 from stage_in.transfer.session import Session
 from stage_in.transfer.status import check_status
 from stage_in.transfer.trust import Trust
@@ -39,7 +40,7 @@ class Client:
         pacing: Pacing,
         *,
         stall_timeout: float = STALL_TIMEOUT,
-        on_bytes: OnBytes = lambda url, position: None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         """Prepare a client; nothing is requested yet.
 
@@ -48,13 +49,13 @@ class Client:
             tokens: provides the token.
             pacing: limits the number of downloads.
             stall_timeout: seconds without a byte after which a connection is closed.
-            on_bytes: called for each chunk that arrives.
+            arrivals: counts the bytes of documents.
         """
         self._trust = trust
         self._tokens = tokens
         self.pacing = pacing
         self.stall_timeout = stall_timeout
-        self._on_bytes = on_bytes
+        self._arrivals = arrivals or Arrivals()
         self._documents = Session(stall_timeout)
         self._downloads = Session(stall_timeout)
 
@@ -80,7 +81,9 @@ class Client:
             yield self._body(response, url)
 
     @contextmanager
-    def download(self, url: str, start: int = 0) -> Iterator[ResponseBody]:
+    def download(
+        self, url: str, start: int = 0, arrivals: Arrivals | None = None
+    ) -> Iterator[ResponseBody]:
         """Open what the platform serves for a token; each redirect must stay trusted.
 
         The platform limits how many of these a user may have open, so this waits for a slot first.
@@ -88,24 +91,27 @@ class Client:
         Args:
             url: the file.
             start: how many bytes of it have arrived already. The body may begin at 0 all the same.
+            arrivals: counts the bytes of the product that the file belongs to.
 
         Raises:
             StageInError: the kind depends on the failure.
         """
         headers = {"Range": f"bytes={start}-"} if start else {}
         auth = BearerAuth(self._trust, self._tokens)
+        arrivals = arrivals or self._arrivals
         with (
-            self.pacing.slot() as granted,
+            self.pacing.slot(arrivals.turn) as granted,
             closing(self._follow(self._downloads, url, auth, headers)) as response,
         ):
             granted()
             partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
             if partial:
                 check_range(response, url, start)
-            yield self._body(response, url, start if partial else 0)
+            first = start if partial else 0
+            yield ResponseBody(response, url, first, arrivals.record, self.stall_timeout)
 
-    def _body(self, response: requests.Response, url: str, start: int = 0) -> ResponseBody:
-        return ResponseBody(response, url, start, self._on_bytes, self.stall_timeout)
+    def _body(self, response: requests.Response, url: str) -> ResponseBody:
+        return ResponseBody(response, url, 0, self._arrivals.record, self.stall_timeout)
 
     def _follow(
         self,

@@ -60,6 +60,7 @@ class Pacing:
         self._limited = 0.0  # when a service asked for fewer requests
         self.max_wait = max_wait
         self._open = self._unanswered = self._refusals = 0
+        self._waiting: list[int] = []  # the turns of those who wait
         self._closed: deque[float] = deque(maxlen=32)
         self._not_before = 0.0
         self.latency = 0.0
@@ -93,13 +94,16 @@ class Pacing:
             return (seconds + count * (lag + self.latency)) / slots
 
     @contextmanager
-    def slot(self) -> Iterator[Callable[[], None]]:
+    def slot(self, turn: int = 0) -> Iterator[Callable[[], None]]:
         """Hold a slot for one download, after waiting for it.
 
         It yields a function to call when the platform has granted the download. A BusyError that
         passes through counts as a refusal.
+
+        Args:
+            turn: of the downloads that wait, those with the lowest get the next slot.
         """
-        requested, predictions = self._enter()
+        requested, predictions = self._enter(turn)
         answers: list[bool] = []
 
         def record(granted: bool) -> None:
@@ -133,14 +137,18 @@ class Pacing:
             self._generation += 1
             self._condition.notify_all()
 
-    def _enter(self) -> tuple[float, dict[Hypothesis, bool]]:
+    def _enter(self, turn: int) -> tuple[float, dict[Hypothesis, bool]]:
         """Wait for a slot and take it; return the time and the predictions of the answer."""
         with self._condition:
             generation = self._generation
-            while not self._may_request():
-                self._condition.wait(CHECK_INTERVAL)
-                if generation != self._generation:
-                    raise BusyError("another source has started")
+            self._waiting.append(turn)
+            try:
+                while turn > min(self._waiting) or not self._may_request():
+                    self._condition.wait(CHECK_INTERVAL)
+                    if generation != self._generation:
+                        raise BusyError("another source has started")
+            finally:
+                self._waiting.remove(turn)
             now = time.monotonic()
             predictions = {
                 hypothesis: self._is_free(hypothesis, now) for hypothesis in self._errors

@@ -1,7 +1,7 @@
 """Retries: how often a failed request is made again, and how long before."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from stage_in.errors import BusyError, StageInError, TemporaryError
 from stage_in.logger import logger
 from stage_in.machine import is_machine_fault
 from stage_in.transfer.arrivals import Arrivals
+from stage_in.transfer.quota import MAX_CONNECTIONS
 from stage_in.transfer.response import STALL_TIMEOUT
 from stage_in.transfer.session import CONNECT_TIMEOUT
 from stage_in.transfer.workers import Workers
@@ -100,16 +101,28 @@ class Retries:
         return max(min(wait, self._patience - self._arrivals.silence), 0.0)
 
 
-def retry_until_answered(request: Callable[[], T], arrivals: Arrivals, patience: float) -> T:
-    """Make one request with retries, in a thread that is abandoned if it hangs.
+def retry_until_answered(
+    requests: Sequence[Callable[[], T]], arrivals: Arrivals, patience: float
+) -> list[T]:
+    """Make requests with retries, in threads that are abandoned if they hang.
+
+    Returns:
+        The answers, in the order of the requests.
 
     Raises:
         StageInError: as `Retries` raises it.
     """
-    workers = Workers(1)
+    workers = Workers(min(len(requests), MAX_CONNECTIONS))
     retries = Retries(arrivals, patience, workers.sleep)
-    attempt = partial(_wait, workers, request)
-    return workers.call(partial(retries, attempt), retries.watch)
+    answers: dict[int, T] = {}
+
+    def answer(number: int, request: Callable[[], T]) -> None:
+        answers[number] = retries(partial(_wait, workers, request))
+
+    for number, request in enumerate(requests):
+        workers.add(partial(answer, number, request))
+    workers.run(retries.watch)
+    return [answers[number] for number in range(len(requests))]
 
 
 def wait_for_answer(request: Callable[[], T], arrivals: Arrivals, patience: float) -> T:

@@ -17,8 +17,9 @@ from stage_in.errors import (
     UnauthorizedError,
     VerificationError,
 )
+from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.pacing import Pacing
-from stage_in.transfer.response import STALL_TIMEOUT, OnBytes, ResponseBody, check_range
+from stage_in.transfer.response import STALL_TIMEOUT, ResponseBody, check_range
 from stage_in.transfer.s3_status import SlowDownError, check_s3_status
 from stage_in.transfer.session import Session
 from stage_in.transfer.signing import S3Keys, SigningAuth
@@ -48,7 +49,6 @@ class S3Client:
         *,
         connections: int,
         stall_timeout: float = STALL_TIMEOUT,
-        on_bytes: OnBytes = lambda url, position: None,
     ) -> None:
         """Prepare a client; nothing is requested yet.
 
@@ -58,13 +58,11 @@ class S3Client:
             pacing: limits the number of requests.
             connections: how many connections are kept open.
             stall_timeout: seconds without a byte after which a connection is closed.
-            on_bytes: called for each chunk that arrives.
         """
         self._keys = keys
         self._bucket = bucket
         self.pacing = pacing
         self._stall_timeout = stall_timeout
-        self._on_bytes = on_bytes
         self._session = Session(stall_timeout, connections)
         self._addresses = [
             (endpoint, region) for region in keys.regions for endpoint in keys.endpoints
@@ -87,12 +85,18 @@ class S3Client:
 
     @contextmanager
     def get(
-        self, key: str, start: int = 0, end: int | None = None, size: int | None = None
+        self,
+        key: str,
+        arrivals: Arrivals,
+        start: int = 0,
+        end: int | None = None,
+        size: int | None = None,
     ) -> Iterator[ResponseBody]:
         """Open an object, or a part of it, as chunks.
 
         Args:
             key: the object.
+            arrivals: counts the bytes of the product that it belongs to.
             start: the first byte. The body may begin at 0 all the same.
             end: the byte after the last; None for all up to the end.
             size: bytes of the whole object, if they are known.
@@ -107,9 +111,9 @@ class S3Client:
         label, offset = (key, 0) if end is None else (f"{key} from {start}", start)
 
         def on_bytes(_: str, position: int) -> None:
-            self._on_bytes(label, position - offset)
+            arrivals.record(label, position - offset)
 
-        with self._open(f"/{quote(key)}", headers) as (response, url):
+        with self._open(f"/{quote(key)}", arrivals.turn, headers) as (response, url):
             first = 0
             if response.status_code != HTTPStatus.PARTIAL_CONTENT:
                 self.ignores_ranges |= bool(headers)
@@ -122,13 +126,17 @@ class S3Client:
             yield ResponseBody(response, url, first, on_bytes, self._stall_timeout)
 
     @contextmanager
-    def list(self, query: Mapping[str, str]) -> Iterator[ResponseBody]:
+    def list(self, query: Mapping[str, str], turn: int = 0) -> Iterator[ResponseBody]:
         """Open a page of the list of the bucket's objects.
+
+        Args:
+            query: the parameters of ListObjectsV2.
+            turn: as for `Pacing.slot`.
 
         Raises:
             StageInError: as for `get`.
         """
-        with self._open(f"?{urlencode(query, quote_via=quote)}") as (response, url):
+        with self._open(f"?{urlencode(query, quote_via=quote)}", turn) as (response, url):
             yield ResponseBody(response, url, stall_timeout=self._stall_timeout)
 
     def explain(self, error: UnauthorizedError) -> StageInError:
@@ -149,13 +157,13 @@ class S3Client:
 
     @contextmanager
     def _open(
-        self, rest: str, headers: Mapping[str, str] | None = None
+        self, rest: str, turn: int, headers: Mapping[str, str] | None = None
     ) -> Iterator[tuple[requests.Response, str]]:
         address = self._addresses[0]
         endpoint, region = address
         url = f"{endpoint}/{self._bucket}{rest}"
         auth = SigningAuth(self._keys, region)
-        with self.pacing.slot() as granted:
+        with self.pacing.slot(turn) as granted:
             try:
                 response = self._session.open(url, auth, headers)
                 check_s3_status(response, url, self._stall_timeout)

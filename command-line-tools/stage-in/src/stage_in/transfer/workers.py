@@ -29,8 +29,16 @@ class Workers:
     name server may not answer. So `run` also watches tasks that wait.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, parent: "Workers | None" = None) -> None:
+        """Prepare; no thread is started yet.
+
+        Args:
+            number: how many threads.
+            parent: the workers one of whose tasks runs these; when they stop, these stop as well.
+        """
         self._number = number
+        self._children: set[Workers] = set()
+        self._parent = parent
         self._tasks: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._unfinished = 0
@@ -54,12 +62,15 @@ class Workers:
 
         Raises:
             RuntimeError: the system does not allow a single thread.
+            Stopped: the parent has stopped.
             BaseException: the first exception of a task, or one that interrupts the wait.
         """
+        if self._parent is not None:
+            self._parent._adopt(self)
         self._start()
         try:
             with self._condition:
-                while self._unfinished and self._failure is None:
+                while self._unfinished and self._failure is None and not self._stopped.is_set():
                     self._condition.wait(WATCH_INTERVAL)
                     if self._unfinished and not self._busy:
                         watch()
@@ -68,8 +79,12 @@ class Workers:
             with self._condition:
                 while self._busy:
                     self._condition.wait()
+            if self._parent is not None:
+                self._parent._children.discard(self)
         if self._failure is not None:
             raise self._failure
+        if self._unfinished:
+            raise Stopped
 
     def call(self, task: Callable[[], T], watch: Callable[[], None] = lambda: None) -> T:
         """Run one task and return its result; otherwise like `run`."""
@@ -83,7 +98,16 @@ class Workers:
         """Start no other task, and stop the running ones where they wait."""
         self._stopped.set()
         with self._condition:
+            children = [*self._children]
             self._condition.notify_all()
+        for child in children:
+            child.stop()
+
+    def _adopt(self, child: "Workers") -> None:
+        with self._condition:
+            self._children.add(child)
+        if self._stopped.is_set():
+            child.stop()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -1,0 +1,141 @@
+"""The order that a user gives: which products to stage, and the items that describe them."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+from stage_in.errors import ProductError, UsageError
+from stage_in.safe.manifest import MAX_PRODUCT_SIZE
+from stage_in.safe.name import EXAMPLE
+from stage_in.secrets import register_url
+from stage_in.sources.item_reference import parse_reference
+from stage_in.sources.platform_item import find_items, load_items, parse_items
+from stage_in.sources.product import PRODUCT_ASSET_KEYS, Product
+from stage_in.transfer.access import Access
+from stage_in.transfer.arrivals import Arrivals
+from stage_in.transfer.client import Client
+from stage_in.transfer.retries import retry_until_answered, wait_for_answer
+
+if TYPE_CHECKING:
+    import pystac
+
+# One item, an ItemCollection, or where to find either: what `parse_reference` accepts.
+Reference: TypeAlias = Union[str, "Mapping[str, Any]", "pystac.Item", "pystac.ItemCollection"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A product to stage, and the platform's item of it."""
+
+    product: Product
+    item: "pystac.Item"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole product, as the item gives them; 0 if it does not."""
+        assets = (self.item.assets.get(key) for key in PRODUCT_ASSET_KEYS)
+        sizes = [asset.extra_fields.get("file:size") for asset in assets if asset is not None]
+        return next(
+            (size for size in sizes if isinstance(size, int) and 0 < size < MAX_PRODUCT_SIZE), 0
+        )
+
+
+def list_references(items: "Reference | Iterable[Reference]") -> list[Reference]:
+    """Return one or several references as a list."""
+    import pystac
+
+    if isinstance(items, str | Mapping | pystac.Item | pystac.ItemCollection):
+        return [items]
+    return [*items]
+
+
+def read_orders(
+    references: Sequence[Reference],
+    access: Access,
+    client: Client,
+    arrivals: Arrivals,
+    patience: float,
+) -> list[Order]:
+    """Read the items that a user gives, in parallel.
+
+    Args:
+        references: one for each item or ItemCollection, at least one.
+        access: what the environment grants access to.
+        client: makes the requests.
+        arrivals: counts the bytes of the items.
+        patience: seconds without new data after which this fails.
+
+    Returns:
+        The products in the order in which they are given, each once.
+
+    Raises:
+        UsageError: a reference is not what is accepted.
+        StageInError: an item can't be read, or does not describe a product; the kind depends on
+            the failure.
+    """
+    if not references:
+        raise UsageError("expected at least one item, found none")
+    found: dict[int, Sequence[pystac.Item]] = {}
+    remote: dict[int, Callable[[], Sequence[pystac.Item]]] = {}
+    files: dict[int, Path] = {}
+    for number, reference in enumerate(references):
+        if not isinstance(reference, str):
+            found[number] = _read_object(reference)
+            continue
+        parsed = parse_reference(reference, access.trust.stand_ins)
+        if isinstance(parsed, Path):
+            files[number] = parsed
+            continue
+        for url in parsed:
+            register_url(url)
+        remote[number] = partial(find_items, parsed, client)
+    if access.credentials is not None and (files or remote):
+        retry_until_answered([access.credentials.use_one_time_code], arrivals, patience)
+    for number, path in files.items():
+        # A pipe that delivers nothing ends the run like a server.
+        found[number] = wait_for_answer(partial(load_items, path), arrivals, patience)
+    answers = retry_until_answered([*remote.values()], arrivals, patience)
+    found.update(zip(remote, answers, strict=True))
+    orders: dict[str, Order] = {}
+    for number in range(len(references)):
+        for order in _find_products(found[number], access.trust.origins, files.get(number)):
+            orders.setdefault(order.product.id, order)
+    return [*orders.values()]
+
+
+def _read_object(
+    reference: "Mapping[str, Any] | pystac.Item | pystac.ItemCollection",
+) -> "Sequence[pystac.Item]":
+    """Return the items of an object that Python code gives."""
+    import pystac
+
+    if isinstance(reference, pystac.Item):
+        return [reference]
+    if isinstance(reference, pystac.ItemCollection):
+        return reference.items
+    try:
+        content = json.dumps(reference)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            "expected a STAC item, an ItemCollection, a URL, a path or a product name, found "
+            f"{type(reference).__name__}"
+        ) from error
+    return parse_items(content.encode(), "a dictionary")
+
+
+def _find_products(
+    items: "Iterable[pystac.Item]", origins: Collection[str], file: Path | None
+) -> list[Order]:
+    try:
+        return [Order(Product.from_item(item, origins), item) for item in items]
+    except ProductError as error:
+        if file is None:
+            raise
+        raise ProductError(  # the message quotes the file, which may be any file
+            f"expected the STAC item of a Sentinel-2 Level-1C product at {file}, with an id such "
+            f"as {EXAMPLE} and a Product asset at a host of the platform or one named in "
+            "CDSE_TRUSTED_HOSTS, found another id, asset or host"
+        ) from error
