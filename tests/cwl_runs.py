@@ -16,7 +16,7 @@ from tests.conftest import PIXELS, ROOT, SameTree
 CWL = ROOT / "stage-in.cwl"
 SECRET = ROOT / "workflows/stage-in-secret.cwl"
 MANY = ROOT / "workflows/stage-in-many.cwl"
-MANY_NAMES = ["first", "second", "third"]
+ITEMS = ROOT / "workflows/stage-in-items.cwl"
 # The sandbox is at an origin that only the environment makes trusted.
 PRESERVE_TRUST = ("--preserve-environment", "CDSE_TRUSTED_HOSTS")
 # What openEO on the Copernicus Data Space gives an application package.
@@ -106,16 +106,15 @@ def make_many_order(platform: Sandbox) -> dict[str, Any]:
     """Return a job order of stage-in-many.cwl for the three products of a sandbox."""
     return {
         "item": [platform.item_url(product.name) for product in platform.products],
-        "output_dir": MANY_NAMES,
         "access_token": platform.mint(),
     }
 
 
 def assert_many_staged(folder: Path, products: list[Path], assert_same_tree: SameTree) -> None:
-    """Check that a folder has one catalog for each product, in their order, and nothing else."""
-    assert {path.name for path in folder.iterdir()} == set(MANY_NAMES)
-    for name, safe in zip(MANY_NAMES, products, strict=True):
-        catalog = folder / name
+    """Check that a folder has one catalog for each product, and nothing else."""
+    assert {path.name for path in folder.iterdir()} == {safe.stem for safe in products}
+    for safe in products:
+        catalog = folder / safe.stem
         links = json.loads((catalog / "catalog.json").read_text())["links"]
         items = [catalog / link["href"] for link in links if link["rel"] == "item"]
         assert [json.loads(item.read_text())["id"] for item in items] == [safe.stem]

@@ -14,7 +14,7 @@ import yaml
 
 from sandbox.server import Sandbox
 from tests.conftest import ROOT, StageIn
-from tests.cwl_runs import CWL, cwltool, run_package_program, serve_real_item
+from tests.cwl_runs import CWL, ITEMS, cwltool, run_package_program, serve_real_item
 
 SUITE = ROOT / "tests/cwl"
 # The exit code of the tool and a word of its message, by what is wrong with a job.
@@ -140,7 +140,19 @@ def write_suite(
         "manifest": f"sha1${manifest}",
         "staged": (stage_in.folder / "catalog").as_uri(),
         "empty": (folder / "empty").as_uri(),
+        "search": (folder / "search.json").as_uri(),
+        "search_wrong": (folder / "search-wrong.json").as_uri(),
     }
+    search = json.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [platform.item(product.name) for product in products],
+        }
+    )
+    (folder / "search.json").write_text(search)
+    # Another id than that of any product on the platform.
+    unknown = re.sub(r"Products\(.{8}", "Products(ffffffff", search)
+    (folder / "search-wrong.json").write_text(unknown)
     (folder / "jobs").mkdir()
     for path in ("tests.yml", *(f"jobs/{job.name}" for job in (SUITE / "jobs").iterdir())):
         text = Template((SUITE / path).read_text()).substitute(values)
@@ -148,7 +160,8 @@ def write_suite(
     # Only overrides can set variables inside of containers.
     definitions = {"CDSE_ACCESS_TOKEN": "$(inputs.access_token)", **platform.environment}
     requirements = {"EnvVarRequirement": {"envDef": definitions}}
-    overrides = {f"{CWL.as_uri()}#stage-in": {"requirements": requirements}}
+    tools = (f"{CWL.as_uri()}#stage-in", f"{ITEMS.as_uri()}#stage-in-items")
+    overrides = {tool: {"requirements": requirements} for tool in tools}
     for job in (folder / "jobs").iterdir():
         order = {"cwltool:overrides": overrides, **yaml.safe_load(job.read_text())}
         job.write_text(json.dumps(order))

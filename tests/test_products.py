@@ -52,13 +52,12 @@ def make_collection(platform: Sandbox, three: list[Path]) -> dict[str, object]:
 
 
 def list_arrived(stage_in: StageIn, safes: list[Path]) -> set[tuple[str, str]]:
-    """Return the files in the staging folder that are complete: product and name."""
+    """Return the files that manifests list and that have arrived: product and name."""
     return {
         (safe.name, path.name)
         for safe in safes
         for path in stage_in.folder.glob(f".catalog.staging/catalog/*/{safe.name}/**/*")
-        if path.is_file()
-        and path.name != "manifest.safe"
+        if path.suffix in {".jp2", ".gml"}
         and path.read_bytes() == (safe / str(path).partition(f"{safe.name}/")[2]).read_bytes()
     }
 

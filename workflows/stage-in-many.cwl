@@ -3,13 +3,15 @@ class: Workflow
 id: stage-in-many
 label: Stage Sentinel-2 Level-1C products
 doc: >-
-  Runs stage-in.cwl for each of several items. The folders need distinct names, in the order of the
-  items: a runner merges folders of the same name, and only one catalog.json is left. cwltool and
-  Toil treat the token as a secret. Calrissian cannot run this workflow unchanged, see
+  Runs stage-in.cwl for each of several items. The folder of each is named like its item, so the
+  items must differ in the last part of their URLs. The runner needs Node.js to find these names.
+  cwltool and Toil treat the token as a secret. Calrissian cannot run this workflow unchanged, see
   stage-in-secret.cwl.
 
 requirements:
+  InlineJavascriptRequirement: {}
   ScatterFeatureRequirement: {}
+  StepInputExpressionRequirement: {}
 
 $namespaces:
   cwltool: http://commonwl.org/cwltool#
@@ -28,10 +30,6 @@ inputs:
     label: Token
     doc: Access token or refresh token of a Copernicus Data Space account
     default: ""
-  output_dir:
-    type: string[]
-    label: Folders
-    doc: Distinct names of the catalog folders, one for each item
   assets:
     type: string[]?
     label: Bands
@@ -47,11 +45,11 @@ outputs:
 steps:
   stage-in:
     run: ../stage-in.cwl
-    scatter: [item, output_dir]
-    scatterMethod: dotproduct
+    scatter: item
     in:
       item: item
       access_token: access_token
-      output_dir: output_dir
+      output_dir:
+        valueFrom: $(inputs.item.split("?")[0].split("/").pop().replace(/\.SAFE$/, "").replace(/[^\w.-]/g, "_"))
       assets: assets
     out: [staged]

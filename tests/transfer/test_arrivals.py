@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from stage_in.transfer.arrivals import Arrivals
+from stage_in.transfer.arrivals import Arrivals, Totals
 
 
 @pytest.fixture
@@ -77,3 +77,18 @@ def test_bytes_downloaded_again_do_not_end_the_silence(clock: list[float]) -> No
     assert arrivals.silence == 8
     arrivals.record("band", 1001)
     assert arrivals.silence == 0
+
+
+def test_products_of_a_run_add_up(clock: list[float]) -> None:
+    """What one of them receives ends the silence of all."""
+    news: list[tuple[int, int]] = []
+    totals = Totals(lambda received, expected: news.append((received, expected)))
+    first, second = totals.add(), totals.add(300)
+    first.expect(500)
+    clock[0] = 7
+    second.record("band", 100)
+    second.expect(150)
+    first.record("band", 20)
+    assert news == [(0, 800), (100, 800), (100, 750), (120, 750)]
+    assert (first.turn, second.turn) == (0, 1)
+    assert first.silence == 0

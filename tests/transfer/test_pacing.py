@@ -104,6 +104,27 @@ def test_slots_that_others_hold_are_learned(clock: Clock) -> None:
         assert pacing.estimate(0, 8.0) == 4.0
 
 
+def test_the_lowest_turn_gets_the_next_slot() -> None:
+    pacing = Pacing(1)
+    served: list[int] = []
+
+    def download(turn: int) -> None:
+        with pacing.slot(turn) as granted:
+            granted()
+            served.append(turn)
+
+    with pacing.slot() as granted:
+        granted()
+        threads = [threading.Thread(target=download, args=(turn,)) for turn in (3, 1, 2)]
+        for thread in threads:
+            thread.start()
+        while len(pacing._waiting) < len(threads):
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert served == [1, 2, 3]
+
+
 def test_one_request_at_a_time_after_a_refusal(clock: Clock) -> None:
     pacing = Pacing(4)
     refuse(pacing)

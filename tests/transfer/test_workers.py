@@ -133,6 +133,38 @@ def test_watch_ends_tasks_that_wait_in_vain() -> None:
     released.set()
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_workers_of_a_task_stop_with_it(late: bool) -> None:
+    """The failure of one task stops what other tasks have started, also if that begins later."""
+    parent = Workers(2)
+    began, ended = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        began.wait(60)
+        raise TemporaryError("failed")
+
+    def run_others() -> None:
+        child = Workers(1, parent)
+        child.add(lambda: child.sleep(60))
+        if late:
+            began.set()
+            while not parent._stopped.is_set():
+                time.sleep(0.01)
+        child.add(began.set)
+        try:
+            child.run()
+        finally:
+            ended.set()
+
+    parent.add(run_others)
+    parent.add(fail)
+    if not late:
+        threading.Timer(0.2, began.set).start()
+    with pytest.raises(TemporaryError, match="failed"):
+        parent.run()
+    assert ended.is_set()
+
+
 @pytest.mark.parametrize("allowed", [0, 1])
 def test_the_system_allows_few_threads(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
     start = threading.Thread.start

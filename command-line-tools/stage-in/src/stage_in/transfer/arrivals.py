@@ -142,7 +142,9 @@ class Totals:
                 all_received, all_expected = zip(*self._numbers, strict=True)
                 self._on_news(sum(all_received), sum(all_expected))
 
-        return Arrivals(update, self._silence, turn)
+        arrivals = Arrivals(update, self._silence, turn)
+        arrivals.expected = expected
+        return arrivals
 
 
 def megabytes(size: float) -> str:
