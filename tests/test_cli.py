@@ -243,7 +243,7 @@ def test_a_refused_token(stage_in: StageIn, platform: Sandbox, new: Path) -> Non
     ("content", "code", "complaint"),
     [
         ({"type": "Catalog", "id": "x"}, 65, "found Catalog"),
-        ({"type": "FeatureCollection", "features": []}, 65, "found FeatureCollection"),
+        ({"type": "FeatureCollection", "features": []}, 65, "at least one item"),
         ([1, 2], 65, "found list"),
         ({"type": "Feature", "id": "x"}, 65, "Expected a STAC item"),
         ({"type": "Feature", "id": 5, "assets": 1}, 65, "Expected a STAC item"),

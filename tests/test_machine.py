@@ -16,7 +16,7 @@ import urllib3
 from sandbox.server import Sandbox
 from stage_in.errors import OutputError, ProductError, TemporaryError, UsageError
 from stage_in.machine import is_machine_fault, machine_faults_named
-from stage_in.sources.platform_item import parse_item
+from stage_in.sources.platform_item import parse_items
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.response import translated_errors
 from stage_in.transfer.retries import Retries
@@ -119,7 +119,7 @@ def test_a_library_without_memory_does_not_make_the_item_wrong(
 ) -> None:
     monkeypatch.setattr("pystac.Item.from_dict", lambda *args, **kwargs: fail(MemoryError()))
     with pytest.raises(UsageError, match="ulimit -v"), machine_faults_named():
-        parse_item(b'{"type": "Feature"}', "there")
+        parse_items(b'{"type": "Feature"}', "there")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_few_threads(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     assert "ulimit -u" in run.reason
     assert "Traceback" not in run.log
     if user:  # otherwise, the other processes of the same user count
-        few = replace(stage_in, through=("prlimit", "--nproc=6", *user))
+        few = replace(stage_in, through=("prlimit", "--nproc=7", *user))
         run = few(platform.item_url(new.name))
         assert run.code == 0, run.log
         assert "Fewer parallel downloads: the system allows" in run.log

@@ -105,8 +105,8 @@ class Download:
         kept = keep_verified(self._safe, wanted)
         if kept:
             logger.info(
-                "Resuming {}: {} of {} files have arrived already",
-                *(self._name, len(kept), len(wanted)),
+                "Resuming: {} of {} files of {} have arrived already",
+                *(len(kept), len(wanted), self._name),
             )
         missing = [entry for path, entry in wanted.items() if path not in kept]
         self._prepare_folder(document, wanted, missing)
