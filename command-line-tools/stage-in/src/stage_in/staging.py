@@ -23,6 +23,7 @@ from stage_in.sources.download import Download
 from stage_in.sources.item_reference import parse_reference
 from stage_in.sources.platform_item import find_item, load_item
 from stage_in.sources.product import Product
+from stage_in.sources.removal import explained
 from stage_in.sources.zip import ZipSource, get_part
 from stage_in.stac.catalog import CATALOG, find_differing, make_catalog, write_files
 from stage_in.stac.item import read_item
@@ -162,7 +163,9 @@ class Staging:
             return item
         for url in reference:
             register_url(url)
-        return self._retry(partial(find_item, reference, self._client))
+        with explained(reference, self._access.trust):
+            stand_ins = self._access.trust.stand_ins
+            return self._retry(partial(find_item, reference, self._client, stand_ins))
 
     def _download(
         self,
@@ -181,7 +184,10 @@ class Staging:
         safe = parent / product.name.folder
         archive = output.staging / f"{product.id}.zip"
         output.keep_only(safe, [archive, get_part(archive)])
-        with closing(ZipSource(product, self._client, archive, self._arrivals)) as zip_source:
+        with (
+            explained(product, self._access.trust),
+            closing(ZipSource(product, self._client, archive, self._arrivals)) as zip_source,
+        ):
             sources = self._candidates.list_sources(item, product, zip_source)
             logger.info("Staging {} from {}", product.id, sources[0].label)
             for source, following in zip(sources, [*sources[1:], None], strict=True):
