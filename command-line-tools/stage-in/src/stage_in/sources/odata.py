@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -72,7 +72,7 @@ class OData:
 
         Args:
             client: makes them.
-            origins: where to make them, in this order, until one has an answer. At least one.
+            origins: where to make them, in this order. At least one.
         """
         self._client = client
         self._origins = origins
@@ -84,11 +84,11 @@ class OData:
             NotFoundError: there is none.
             StageInError: the kind depends on the failure.
         """
-        return self._request(f"Products({uuid})", Record.parse)
+        return next(self._request(f"Products({uuid})", Record.parse))
 
     def get_deleted(self, uuid: str) -> Record:
         """Return the record of a deleted product; errors are those of `get`."""
-        return self._request(f"DeletedProducts({uuid})", Record.parse)
+        return next(self._request(f"DeletedProducts({uuid})", Record.parse))
 
     def list_deleted(self, name: ProductName) -> list[Record]:
         """Return the records of the deleted products of a name.
@@ -120,12 +120,13 @@ class OData:
 
     def _search(self, entities: str, condition: str) -> list[Record]:
         path = f"{entities}?$filter={quote(condition)}&$top={_MAX_PRODUCTS}"
-        return self._request(path, _parse_list)
+        return [record for found in self._request(path, _parse_list) for record in found]
 
-    def _request(self, path: str, parse: Callable[[Any], T]) -> T:
-        """Return the first answer.
+    def _request(self, path: str, parse: Callable[[Any], T]) -> Iterator[T]:
+        """Yield the answer of each origin that has one.
 
-        A stand-in may be another service than OData, so what counts is the failure that says most.
+        A stand-in may be another service than OData. If there is no answer, the failure is raised
+        that says most.
         """
         failures: list[StageInError] = []
         for origin in self._origins:
@@ -133,14 +134,16 @@ class OData:
             try:
                 with self._client.get_listing(url) as body:
                     content = body.read(_MAX_SIZE)
-                return _parse(content, parse, url)
+                answer = _parse(content, parse, url)
             except StageInError as error:
                 failures.append(error)
-        for kind in (TemporaryError, NotFoundError):
-            for failure in failures:
-                if isinstance(failure, kind):
-                    raise failure
-        raise failures[-1]
+            else:
+                yield answer
+        if len(failures) == len(self._origins):
+            for kind in (TemporaryError, NotFoundError, StageInError):
+                for failure in failures:
+                    if isinstance(failure, kind):
+                        raise failure
 
 
 def find_uuid(url: str) -> str | None:

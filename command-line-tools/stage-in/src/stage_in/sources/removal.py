@@ -78,8 +78,11 @@ def _ask(missing: Sequence[str] | Product, trust: Trust, client: Client) -> str:
         is_current = len(urls) > 1 or refer(name) == urls[0]
         if uuid:
             is_current = uuid in {record.uuid for record in own}
-        remedy = "run the command again later" if is_current else f"stage {refer(name)} instead"
-        return f"The platform lists {name} as available: {remedy}"
+        fate = f"The platform lists {name} as available"
+        if not is_current:
+            return f"{fate}: stage {refer(name)} instead"
+        # A file may be missing in a mounted archive, and stay so.
+        return fate if isinstance(missing, Product) else f"{fate}: run the command again later"
     if own:
         fate = f"{name} is offline: it has to be ordered in the platform's Data Workspace"
     else:
