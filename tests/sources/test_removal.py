@@ -11,7 +11,7 @@ import pytest
 from sandbox.server import Sandbox
 from stage_in.errors import NotFoundError
 from stage_in.sources import removal
-from stage_in.sources.odata import CATALOGUE, list_origins
+from stage_in.sources.item_reference import STAC_ITEMS
 from stage_in.sources.removal import explained
 from stage_in.transfer.trust import Trust
 from tests.conftest import StageIn
@@ -108,7 +108,6 @@ def test_other_explanations(
     unknown = platform.item_url(rename(new.stem, "N0510", "20230101T000000"))
     nothing = f"lists no product {unknown[-60:]} and no other one of the same acquisition"
     assert nothing in explain(platform, unknown)
-    # The legacy API may be switched off, and a copy of an item may be out of date.
     assert explain(platform, platform.item_url(old.name)).endswith("run the command again later")
     for url in (
         platform.item_url(old.name, "legacy"),
@@ -130,6 +129,28 @@ def test_other_explanations(
     )
     assert explain(platform, unknown).endswith(f": stage {' or '.join(found)} instead")
     assert "is offline" in explain(platform, platform.item_url(name))
+
+
+def test_explanations_of_the_platform(
+    platform: Sandbox,
+    gone: str,
+    old: Path,
+    new: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The URLs to use instead are those of the platform's current STAC API."""
+    monkeypatch.setattr(removal, "list_origins", lambda urls, stand_ins: [platform.catalogue])
+    successor = add(platform, new, rename(gone, *SUCCESSOR), tmp_path)
+    found = explain(platform, f"{STAC_ITEMS}/{gone}")
+    assert found.endswith(f"stage {STAC_ITEMS}/{successor} instead")
+    # The legacy API may be switched off.
+    legacy = "https://catalogue.dataspace.copernicus.eu/stac/collections/SENTINEL-2/items"
+    found = explain(platform, f"{legacy}/{old.name}")
+    assert (
+        found
+        == f"The platform lists {old.stem} as available: stage {STAC_ITEMS}/{old.stem} instead"
+    )
 
 
 def test_hostile_records(platform: Sandbox, gone: str) -> None:
@@ -159,7 +180,7 @@ def test_answers_that_do_not_help(
         platform.pages["/odata/v1/Products"] = answer
         assert explain(platform, platform.item_url(gone)) == "", answer[:40]
     platform.pages.clear()
-    for fault in ("status=500", "status=429", "stall=60", "slow=10", f"redirect={CATALOGUE}"):
+    for fault in ("status=500", "status=429", "stall=60", "slow=10", "redirect=http://localhost/"):
         with_fault = platform.faults.add(f"on=catalogue {fault}")
         started = time.monotonic()
         assert explain(platform, platform.item_url(gone)) == "", fault
@@ -167,15 +188,3 @@ def test_answers_that_do_not_help(
         platform.faults.remove(with_fault)
     # No host that is not trusted is asked.
     assert explain(platform, f"{platform.catalogue}/x") == ""
-
-
-def test_which_service_is_asked() -> None:
-    """The platform's own, unless a stand-in has no such product."""
-    one, two, three = "http://a.example", "http://b.example:8080", "https://other.example"
-    stand_ins = [one, two]
-    for host in ("zipper", "download", "catalogue", "stac"):
-        url = f"https://{host}.dataspace.copernicus.eu/odata/v1/Products(x)/$value"
-        assert list_origins([url], stand_ins) == [CATALOGUE]
-    assert list_origins([f"{three}/x"], stand_ins) == [CATALOGUE]
-    assert list_origins([f"{two}/x"], stand_ins) == [two, one]
-    assert list_origins([f"{one}/x", f"{two}/x", f"{three}/x"], stand_ins) == [one, two, CATALOGUE]
