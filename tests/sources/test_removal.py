@@ -99,14 +99,18 @@ def test_an_odata_url(stage_in: StageIn, platform: Sandbox, old: Path, new: Path
     platform.delete(old.name)
     run = stage_in(urls[old.name], "--output-dir", "other")
     assert run.code == 66
-    assert f"The platform has deleted {old.stem} (Obsolete product) and no other" in run.reason
+    assert (
+        f"The platform has deleted {old.stem} (Obsolete product), and lists no other" in run.reason
+    )
 
 
 def test_other_explanations(
     platform: Sandbox, gone: str, old: Path, new: Path, tmp_path: Path
 ) -> None:
     unknown = platform.item_url(rename(new.stem, "N0510", "20230101T000000"))
-    nothing = f"lists no product {unknown[-60:]} and no other one of the same acquisition"
+    nothing = (
+        f"lists no product {unknown[-60:]}, and lists no other product of the same acquisition"
+    )
     assert nothing in explain(platform, unknown)
     assert explain(platform, platform.item_url(old.name)).endswith("run the command again later")
     for url in (
@@ -160,7 +164,8 @@ def test_hostile_records(platform: Sandbox, gone: str) -> None:
     cause = {"Name": gone, "Id": 5, "DeletionCause": "\x1b[2J" + "x" * 10_000}
     platform.pages["/odata/v1/DeletedProducts"] = {"value": [cause]}
     assert explain(platform, platform.item_url(gone)) == (
-        f"The platform has deleted {gone} ( [2J{'x' * 56}) and no other one of the same acquisition"
+        f"The platform has deleted {gone} ( [2J{'x' * 56}), "
+        "and lists no other product of the same acquisition"
     )
 
 

@@ -100,7 +100,7 @@ def _ask(missing: Sequence[str] | Product, trust: Trust, client: Client) -> str:
             f"{fate}. The same acquisition is available, processed with baseline "
             f"{successors[0].baseline}: stage {found} instead"
         )
-    return fate if own else f"{fate} and no other one of the same acquisition"
+    return fate if own else f"{fate}, and lists no other product of the same acquisition"
 
 
 def _choose_latest(names: Iterable[ProductName]) -> list[ProductName]:
