@@ -4,14 +4,17 @@ import json
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sandbox.server import Sandbox
 from stage_in.errors import NotFoundError
+from stage_in.safe.name import ProductName
 from stage_in.sources import removal
 from stage_in.sources.item_reference import STAC_ITEMS
+from stage_in.sources.product import Product
 from stage_in.sources.removal import explained
 from stage_in.transfer.trust import Trust
 from tests.conftest import StageIn
@@ -38,10 +41,11 @@ def gone(platform: Sandbox, new: Path) -> str:
     return new.stem
 
 
-def explain(platform: Sandbox, url: str) -> str:
-    """Return what is added to the error of an item that is not found."""
+def explain(platform: Sandbox, missing: str | Product) -> str:
+    """Return what is added to the error of an item or product that is not found."""
     trust = Trust.from_environment(platform.environment)
-    with pytest.raises(NotFoundError) as caught, explained([url], trust):
+    missing_urls = [missing] if isinstance(missing, str) else missing
+    with pytest.raises(NotFoundError) as caught, explained(missing_urls, trust):
         raise NotFoundError("E")
     return str(caught.value).removeprefix("E").removeprefix(". ")
 
@@ -118,6 +122,11 @@ def test_other_explanations(
         f"{platform.download}/x/{old.name}/odata/v1/Products({gone})",
     ):
         assert explain(platform, url).endswith(f"as available: stage {old.stem} instead")
+    served = platform.products[0]
+    product = Product(ProductName.parse(old.name), served.uuid, platform.download)
+    assert explain(platform, product) == f"The platform lists {old.stem} as available"
+    product = replace(product, uuid=platform.products[1].uuid)
+    assert explain(platform, product).endswith(f"as available: stage {old.stem} instead")
     # Of several successors, those of the highest baseline are named; products offline are not.
     for baseline, made, is_online in [
         ("N0500", "20230101T000000", True),
@@ -159,7 +168,9 @@ def test_explanations_of_the_platform(
 
 def test_hostile_records(platform: Sandbox, gone: str) -> None:
     """Names are validated; what else is shown is short and can't control the terminal."""
-    records = [{"Name": f"{gone}{end}", "Id": "x"} for end in ("\x1b[2J", "/../x", ".SAFE.SAFE")]
+    names = [f"{gone}{end}" for end in ("\x1b[2J", "/../x", ".SAFE.SAFE")]
+    names += [gone.replace("T32TQM", "T32TQN"), gone.replace("S2A", "S2B")]
+    records = [{"Name": name, "Id": "x"} for name in names]
     platform.pages["/odata/v1/Products"] = {"value": records}
     cause = {"Name": gone, "Id": 5, "DeletionCause": "\x1b[2J" + "x" * 10_000}
     platform.pages["/odata/v1/DeletedProducts"] = {"value": [cause]}
@@ -185,11 +196,17 @@ def test_answers_that_do_not_help(
         platform.pages["/odata/v1/Products"] = answer
         assert explain(platform, platform.item_url(gone)) == "", answer[:40]
     platform.pages.clear()
-    for fault in ("status=500", "status=429", "stall=60", "slow=10", "redirect=http://localhost/"):
+    for fault in (
+        "status=500",
+        "status=429",
+        "stall=60",
+        "slow=10",
+        f"redirect={platform.stranger}/",
+    ):
         with_fault = platform.faults.add(f"on=catalogue {fault}")
         started = time.monotonic()
         assert explain(platform, platform.item_url(gone)) == "", fault
         assert time.monotonic() - started < 10
         platform.faults.remove(with_fault)
-    # No host that is not trusted is asked.
+    assert not platform.log.of("stranger")
     assert explain(platform, f"{platform.catalogue}/x") == ""
