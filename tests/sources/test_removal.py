@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_other_explanations(
     served = platform.products[0]
     product = Product(ProductName.parse(old.name), served.uuid, platform.download)
     assert explain(platform, product) == f"The platform lists {old.stem} as available"
-    product = replace(product, uuid=platform.products[1].uuid)
+    product = replace(product, uuid=str(uuid.UUID(int=1)))
     assert explain(platform, product).endswith(f"as available: stage {old.stem} instead")
     # Of several successors, those of the highest baseline are named; products offline are not.
     for baseline, made, is_online in [
