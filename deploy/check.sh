@@ -36,8 +36,8 @@ for file in stage-in.cwl stage-in.app.cwl; do
   python deploy/release.py "$file" "$reference" > "dist/$file"
 done
 for file in stage-in.cwl workflows/*.cwl dist/*.cwl; do
-  # This file imports a type from the Web. tests/test_cwl_suite.py checks it with a local copy.
-  [ "$file" != workflows/stage-in-eoepca.cwl ] || continue
+  # Two files import a type from the Web. tests/test_cwl_suite.py checks them with a local copy.
+  ! grep -q 'import: https:' "$file" || continue
   cwltool --quiet --enable-ext --validate --strict "$file" > "$log" 2>&1 || { cat "$log"; exit 1; }
 done
 ls -l dist

@@ -1,46 +1,62 @@
-"""Products in the OData service of the catalogue: one by UUID, or a search by name.
+"""Products in the OData service of the catalogue: one by UUID, or a search. Deleted ones as well.
 
-The entities have the fields of recorded responses, except the BLAKE3 checksum. The responses to an
-unknown UUID and to other searches are guesses.
+The entities have the fields of recorded responses, except the BLAKE3 checksum; those of deleted
+products have the fields that the documentation lists. The responses to an unknown UUID and to other
+searches are guesses.
 """
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sandbox.metadata_reader import MetadataReader
 from sandbox.response import Response
-from sandbox.store import ServedProduct, Store
+from sandbox.store import ServedProduct
 
 PRODUCTS_PATH = "/odata/v1/Products"
+ENTITIES = (PRODUCTS_PATH, "/odata/v1/DeletedProducts")
 MAX_SKIP = 10_000
 
-_BY_NAME = re.compile(r"(?:.* and )?Name eq '([^']*)'(?: and .*)?")
+_TERMS: Mapping[str, Callable[[ServedProduct, str], bool]] = {
+    r"Collection/Name eq '([^']*)'": lambda product, text: text == "SENTINEL-2",
+    r"Name eq '([^']*)'": lambda product, text: product.name == text,
+    r"startswith\(Name, *'([^']*)'\)": lambda product, text: product.name.startswith(text),
+    r"contains\(Name, *'([^']*)'\)": lambda product, text: text in product.name,
+    r"ContentDate/Start g[te] (\S+)": lambda product, text: _start(product) >= text,
+    r"ContentDate/Start l[te] (\S+)": lambda product, text: _start(product) <= text,
+}
 _EXPANDABLE = ("Attributes", "Assets")
 
 
-def search(store: Store, query: list[tuple[str, str]], catalogue: str) -> Response:
-    """Answer a search with ``$filter=Name eq '…'``. Other conditions are ignored.
+def search(
+    products: Iterable[ServedProduct], query: list[tuple[str, str]], catalogue: str
+) -> Response:
+    """Answer a search whose ``$filter`` has some terms of `_TERMS`, joined by ``and``.
 
     Args:
-        store: The products to search.
+        products: The products to search.
         query: Names and values of the query's parameters.
         catalogue: Origin of the catalogue.
     """
     values = dict(query)
-    skip = values.get("$skip", "0")
+    skip, top = values.get("$skip", "0"), values.get("$top", "20")
     if skip.isdigit() and int(skip) > MAX_SKIP:
         return Response.json({"detail": [_skip_limit(skip)]}, 422)
-    match = _BY_NAME.fullmatch(values.get("$filter", ""))
-    if match is None:
-        return Response.json({"detail": "the sandbox supports only $filter=Name eq '…'"}, 400)
+    found = list(products)
+    for term in values.get("$filter", "").split(" and "):
+        matches = [(test, re.fullmatch(pattern, term)) for pattern, test in _TERMS.items()]
+        known = [(test, match[1]) for test, match in matches if match]
+        if not known:
+            return Response.json({"detail": f"the sandbox does not support {term!r}"}, 400)
+        [(test, text)] = known
+        found = [product for product in found if test(product, text)]
     expand = _expanded(query)
-    product = store.by_name(match[1]) if match[1].endswith(".SAFE") else None
-    found = [entity(product, catalogue, expand)] if product else []
-    return Response.json({"@odata.context": _context(expand), "value": found[int(skip) :]})
+    page = found[int(skip) : int(skip) + int(top)]
+    entities = [entity(product, catalogue, expand) for product in page]
+    return Response.json({"@odata.context": _context(expand), "value": entities})
 
 
 def single(product: ServedProduct, query: list[tuple[str, str]], catalogue: str) -> Response:
@@ -66,7 +82,7 @@ def entity(product: ServedProduct, catalogue: str, expand: tuple[str, ...] = ())
         "OriginDate": published,
         "PublicationDate": published,
         "ModificationDate": published,
-        "Online": True,
+        "Online": product.online,
         "EvictionDate": "9999-12-31T23:59:59.999999Z",
         "S3Path": s3_path,
         "Checksum": [{"Value": archive.md5, "Algorithm": "MD5", "ChecksumDate": published}],
@@ -75,6 +91,10 @@ def entity(product: ServedProduct, catalogue: str, expand: tuple[str, ...] = ())
             "End": reader.time("PRODUCT_STOP_TIME"),
         },
     }
+    if product.deletion is not None:
+        for name in ("PublicationDate", "ModificationDate", "Online", "EvictionDate", "S3Path"):
+            del found[name]
+        found["DeletionCause"], found["DeletionDate"] = product.deletion
     if ring is not None:
         corners = ", ".join(f"{longitude!r} {latitude!r}" for longitude, latitude in ring)
         found["Footprint"] = f"geography'SRID=4326;POLYGON (({corners}))'"
@@ -124,6 +144,10 @@ def _attributes(reader: MetadataReader) -> list[dict[str, Any]]:
         }
         for name, (kind, value) in values.items()
     ]
+
+
+def _start(product: ServedProduct) -> str:
+    return MetadataReader(product.folder).time("PRODUCT_START_TIME") or ""
 
 
 def _expanded(query: list[tuple[str, str]]) -> tuple[str, ...]:

@@ -106,6 +106,18 @@ class Sandbox:
         """Serve the product of a SAFE folder."""
         return self._store.add(folder)
 
+    def delete(
+        self,
+        name: str,
+        cause: str = "Obsolete product",
+        date: str = "2025-03-01T00:00:00.000000Z",
+    ) -> None:
+        """Delete a product. Only ``DeletedProducts`` of the OData service still has it."""
+        product = self._store.by_name(name)
+        if product is None:
+            raise KeyError(f"expected one of {[x.name for x in self._store]}, found {name}")
+        product.deletion = (cause, date)
+
     @property
     def products(self) -> list[ServedProduct]:
         """The products, in the order in which they were added."""

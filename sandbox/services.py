@@ -91,21 +91,23 @@ class Services:
     async def _catalogue(self, path: str, request: web.BaseRequest) -> Response:
         origin = self.origins["catalogue"]
         query = list(request.query.items())
-        if path == odata.PRODUCTS_PATH:
-            return await asyncio.to_thread(odata.search, self.store, query, origin)
-        if path.startswith(f"{odata.PRODUCTS_PATH}("):
-            identifier, _, rest = path.removeprefix(f"{odata.PRODUCTS_PATH}(").partition(")")
+        entities, _, key = path.partition("(")
+        if entities in odata.ENTITIES:
+            identifier, _, rest = key.partition(")")
             if rest:
                 location = f"{self.origins['download']}{request.raw_path}"
                 return Response(301, {"Location": location})
+            products = list(self.store) if entities == odata.PRODUCTS_PATH else self.store.deleted
+            if not key:
+                return await asyncio.to_thread(odata.search, products, query, origin)
             try:
                 check_identifier(identifier)
             except MalformedIdentifierError:
                 return Response.json(_malformed_uuid(identifier), 422)
-            product = self.store.by_uuid(identifier)
-            if product is None:
+            found = next((x for x in products if x.uuid == identifier.lower()), None)
+            if found is None:
                 return Response.json({"detail": "Product not found"}, 404)
-            return await asyncio.to_thread(odata.single, product, query, origin)
+            return await asyncio.to_thread(odata.single, found, query, origin)
         folder, _, name = path.rpartition("/")
         product = self.store.by_name(name) if folder == LEGACY_PATH else None
         if product is None or name != product.name:
@@ -127,7 +129,7 @@ class Services:
             except TokenError as error:
                 return Response.json(error.body, 401)
         product = self.store.by_uuid(node.identifier)
-        if product is None:
+        if product is None or not product.online:  # what it answers in the second case is a guess
             return _refusal(404, 101, "Product not found")
         if not node.value:
             found = listing(self.origins["download"], product, node.names)

@@ -18,12 +18,16 @@ class ServedProduct:
         name: Name of the product, with ``.SAFE``.
         uuid: Its identifier in the download service, derived from the name.
         folder: Its SAFE folder.
+        online: Whether it can be downloaded without being ordered first.
+        deletion: Cause and date of its deletion; None while the platform has it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.name = f"{self.folder.name.removesuffix('.SAFE')}.SAFE"
         self.uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}.dataspace.copernicus.eu"))
+        self.online = True
+        self.deletion: tuple[str, str] | None = None
         self._lock = threading.Lock()
         self._archive: Archive | None = None
         self._archived_files: tuple[tuple[Path, int, int], ...] = ()
@@ -75,11 +79,16 @@ class Store:
 
     def by_name(self, name: str) -> ServedProduct | None:
         """Find a product by its name, with or without ``.SAFE``."""
-        return self._products.get(f"{name.removesuffix('.SAFE')}.SAFE")
+        return next((x for x in self if x.id == name.removesuffix(".SAFE")), None)
 
     def by_uuid(self, identifier: str) -> ServedProduct | None:
         """Find a product by its UUID."""
         return next((product for product in self if product.uuid == identifier.lower()), None)
 
+    @property
+    def deleted(self) -> list[ServedProduct]:
+        """The products that the platform has deleted."""
+        return [product for product in list(self._products.values()) if product.deletion]
+
     def __iter__(self) -> Iterator[ServedProduct]:
-        return iter(list(self._products.values()))
+        return iter([x for x in list(self._products.values()) if x.deletion is None])

@@ -31,7 +31,7 @@ from sandbox.faults import Fault
 from sandbox.nodes import node_path
 from sandbox.server import Sandbox
 from stage_in.errors import StageInError
-from stage_in.sources.platform_item import fetch_item
+from stage_in.sources.platform_item import fetch_items
 from tests.clients import make_client
 from tests.conftest import Run, StageIn
 from tests.editing import MANIFEST, PRODUCT, edit, find, reseal
@@ -791,7 +791,7 @@ ANSWERS = {
 def test_hostile_answer_ends_in_an_error_of_one_line(what: str) -> None:
     client = make_client()
     with answering(ANSWERS[what]) as url, pytest.raises(StageInError) as caught:
-        fetch_item(url, client)
+        fetch_items(url, client)
     text = str(caught.value)
     assert 0 < len(text) <= MAX_LINE_LENGTH
     assert "\n" not in text
@@ -821,5 +821,5 @@ def test_endless_body_of_a_redirect_is_not_read() -> None:
 
     client = make_client(stall_timeout=20)
     with serving(Endless) as url, pytest.raises(StageInError, match="redirects"):
-        fetch_item(url, client)
+        fetch_items(url, client)
     assert sent < 200_000_000

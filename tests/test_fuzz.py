@@ -1,4 +1,4 @@
-"""The three parsers of documents from the platform, with generated input.
+"""The four parsers of documents from the platform, with generated input.
 
 For any input, each of them returns a valid result or raises an error whose message is one line.
 The tests try the same few hundred inputs in each run; `make fuzz` tries new ones for some minutes.
@@ -13,8 +13,10 @@ import socket
 import unicodedata
 import zipfile
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -28,6 +30,7 @@ from stage_in.safe import manifest
 from stage_in.safe.manifest import Entry
 from stage_in.safe.name import ProductName
 from stage_in.safe.verification import write_verified
+from stage_in.sources.odata import OData
 from stage_in.sources.platform_item import MAX_ITEM_SIZE, parse_items
 from stage_in.sources.product import Product
 from stage_in.sources.zip import ZipSource
@@ -349,6 +352,8 @@ json_values = st.recursive(
     max_leaves=5,
 )
 
+RECORD = ["Name", "Id", "Online", "DeletionCause"]
+
 
 @pytest.fixture(scope="module")
 def items(new: Path, old: Path) -> list[dict[str, Any]]:
@@ -400,3 +405,26 @@ def test_item_leads_to_a_trusted_host_or_is_refused(
     assert re.fullmatch("[0-9a-f-]{36}", product.uuid)
     assert product.origin == PRODUCT.origin
     assert parse_url(product.zip_url).host == "download.example"
+
+
+@given(
+    st.fixed_dictionaries(
+        {"value": st.lists(st.dictionaries(st.sampled_from(RECORD), json_values) | json_values)}
+    )
+    | st.fixed_dictionaries(
+        {"value": st.lists(st.fixed_dictionaries(dict.fromkeys(RECORD, json_values | names)))}
+    )
+    | json_values
+)
+def test_records_are_of_products_or_refused(answer: Any) -> None:
+    """They are shown in messages."""
+    client = Mock()
+    client.get_listing = lambda url: nullcontext(io.BytesIO(json.dumps(answer).encode()))
+    try:
+        found = OData(client, [PRODUCT.origin]).list_deleted(PRODUCT.name)
+    except VerificationError as error:
+        assert_one_line(error)
+        return
+    for record in found:
+        assert record.name == PRODUCT.name
+        assert len(record.deletion_cause) <= 60

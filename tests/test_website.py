@@ -118,7 +118,7 @@ def test_each_message_of_the_code_is_documented(code: int) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         if node.func.id in kinds and node.args
     ]
-    messages = [message for message in messages if message.strip("… :")]
+    messages = [message for message in messages if message.strip("… :.")]
     assert messages
     patterns = list_patterns()[str(code)]
     assert [one for one in messages if not any(matches(words, one) for words in patterns)] == []

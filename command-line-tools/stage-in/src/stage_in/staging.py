@@ -131,7 +131,9 @@ class Staging:
                 safe = output.catalog / product.name.folder
                 archive = output.staging / f"{product.id}.zip"
                 output.keep_only([safe, archive, get_part(archive)])
-                delivery = Delivery(self._client, self._candidates, self._settings)
+                delivery = Delivery(
+                    self._access.trust, self._client, self._candidates, self._settings
+                )
                 delivery.deliver(item, product, safe, archive, self._totals.add())
                 output.publish(safe)
         return output.path
@@ -152,7 +154,12 @@ class Staging:
         sizes = [0 if self._settings.bands else order.size for order in orders]
         check_disk_space(output.staging, sum(sizes) - output.measure())
         delivery = Delivery(
-            self._client, self._candidates, self._settings, libraries.check, read_item
+            self._access.trust,
+            self._client,
+            self._candidates,
+            self._settings,
+            libraries.check,
+            read_item,
         )
         workers = Workers(min(len(orders), MAX_PRODUCTS))
 

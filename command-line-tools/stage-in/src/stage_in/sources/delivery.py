@@ -13,9 +13,11 @@ from stage_in.settings import Settings
 from stage_in.sources.candidates import Candidates, get_patience, may_fall_back
 from stage_in.sources.download import Download
 from stage_in.sources.product import Product
+from stage_in.sources.removal import explained
 from stage_in.sources.zip import ZipSource
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
+from stage_in.transfer.trust import Trust
 from stage_in.transfer.workers import Workers
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Delivery:
 
     def __init__(
         self,
+        trust: Trust,
         client: Client,
         candidates: Candidates,
         settings: Settings,
@@ -36,12 +39,14 @@ class Delivery:
         """Prepare; nothing is requested yet.
 
         Args:
+            trust: which hosts may be asked what has become of a missing product.
             client: makes the requests to the platform.
             candidates: makes the sources of a product.
             settings: what the user chose.
             check_libraries: as for `Download`.
             check_metadata: as for `Download`.
         """
+        self._trust = trust
         self._client = client
         self._candidates = candidates
         self._settings = settings
@@ -73,7 +78,10 @@ class Delivery:
         Raises:
             StageInError: the kind depends on the failure of the last source.
         """
-        with closing(ZipSource(product, self._client, archive, arrivals)) as zip_source:
+        with (
+            explained(product, self._trust),
+            closing(ZipSource(product, self._client, archive, arrivals)) as zip_source,
+        ):
             sources = self._candidates.list_sources(item, product, zip_source, arrivals)
             logger.info("Staging {} from {}", product.id, sources[0].label)
             for source, following in zip(sources, [*sources[1:], None], strict=True):

@@ -10,8 +10,8 @@ from stage_in.safe.name import EXAMPLE, ProductName
 from stage_in.urls import redact
 
 _STAC = "https://stac.dataspace.copernicus.eu"
-_ITEMS = "/v1/collections/sentinel-2-l1c/items"
-STAC_ITEMS = f"{_STAC}{_ITEMS}"
+ITEMS = "/v1/collections/sentinel-2-l1c/items"
+STAC_ITEMS = f"{_STAC}{ITEMS}"
 # Hosts of web pages that show items: the URL of a page holds the name of the product.
 _PAGES = {"browser.dataspace.copernicus.eu", "browser.stac.dataspace.copernicus.eu"}
 _NAME = re.compile(r"S2[A-D]_MSIL1C_[0-9A-Z_]{49}", re.ASCII)
@@ -50,8 +50,8 @@ def parse_reference(text: str, stand_ins: Iterable[str] = ()) -> list[str] | Pat
         return _parse_url(reference, stand_ins)
     if scheme == "file":
         return Path(unquote(urlsplit(reference).path))
-    if name := _find_name(reference, whole="://" not in reference):
-        return _list_urls(name, stand_ins)
+    if name := find_name(reference, whole="://" not in reference):
+        return list_item_urls(name, stand_ins)
     path = Path(reference).expanduser()
     if reference and "://" not in reference and (path.suffix or path.exists()):
         first = path.parts[0]
@@ -68,8 +68,9 @@ def _strip(text: str) -> str:
     return stripped
 
 
-def _list_urls(name: str, stand_ins: Iterable[str]) -> list[str]:
-    return [f"{origin}{_ITEMS}/{name}" for origin in (*stand_ins, _STAC)]
+def list_item_urls(name: str, stand_ins: Iterable[str] = ()) -> list[str]:
+    """Return the URLs at which the item of a product may be, in the order in which to try them."""
+    return [f"{origin}{ITEMS}/{name}" for origin in (*stand_ins, _STAC)]
 
 
 def _parse_url(url: str, stand_ins: Iterable[str]) -> list[str]:
@@ -80,21 +81,21 @@ def _parse_url(url: str, stand_ins: Iterable[str]) -> list[str]:
     host = (urlsplit(url).hostname or "") if url.isprintable() else ""
     if host not in _PAGES:
         return [url]
-    if name := _find_name(unquote(url), whole=False):
-        return _list_urls(name, stand_ins)
+    if name := find_name(url):
+        return list_item_urls(name, stand_ins)
     raise UsageError(
         f"expected {_ACCEPTED} as --input-item, found a page of {host} that names no product. "
         "Copy the product's name from the page"
     )
 
 
-def _find_name(text: str, *, whole: bool) -> str:
-    """Return the id of the product that a text names, or ""."""
+def find_name(text: str, *, whole: bool = False) -> str:
+    """Return the id of the product that a text or URL names, or ""."""
     if whole:
         text = re.sub(r"\.(SAFE|zip|SAFE\.zip)$", "", text)
         match = _NAME.fullmatch(text)
     else:
-        match = _NAME.search(text)
+        match = _NAME.search(unquote(text))
     try:
         return ProductName.parse(match[0]).id if match else ""
     except ProductError:

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-from stage_in.errors import ProductError, UsageError
+from stage_in.errors import NotFoundError, ProductError, UsageError
 from stage_in.safe.manifest import MAX_PRODUCT_SIZE
 from stage_in.safe.name import EXAMPLE
 from stage_in.secrets import register_url
 from stage_in.sources.item_reference import parse_reference
 from stage_in.sources.platform_item import find_items, load_items, parse_items
 from stage_in.sources.product import PRODUCT_ASSET_KEYS, Product
+from stage_in.sources.removal import explained
 from stage_in.transfer.access import Access
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
@@ -81,6 +82,7 @@ def read_orders(
     found: dict[int, Sequence[pystac.Item]] = {}
     remote: dict[int, Callable[[], Sequence[pystac.Item]]] = {}
     files: dict[int, Path] = {}
+    missing: list[str] = []
     for number, reference in enumerate(references):
         if not isinstance(reference, str):
             found[number] = _read_object(reference)
@@ -91,19 +93,31 @@ def read_orders(
             continue
         for url in parsed:
             register_url(url)
-        remote[number] = partial(find_items, parsed, client)
+        remote[number] = partial(_find_items, parsed, client, access.trust.stand_ins, missing)
     if access.credentials is not None and (files or remote):
         retry_until_answered([access.credentials.use_one_time_code], arrivals, patience)
     for number, path in files.items():
         # A pipe that delivers nothing ends the run like a server.
         found[number] = wait_for_answer(partial(load_items, path), arrivals, patience)
-    answers = retry_until_answered([*remote.values()], arrivals, patience)
+    with explained(missing, access.trust):
+        answers = retry_until_answered([*remote.values()], arrivals, patience)
     found.update(zip(remote, answers, strict=True))
     orders: dict[str, Order] = {}
     for number in range(len(references)):
         for order in _find_products(found[number], access.trust.origins, files.get(number)):
             orders.setdefault(order.product.id, order)
     return [*orders.values()]
+
+
+def _find_items(
+    urls: list[str], client: Client, stand_ins: Sequence[str], missing: list[str]
+) -> "Sequence[pystac.Item]":
+    """Read items; if there are none, note the URLs."""
+    try:
+        return find_items(urls, client, stand_ins)
+    except NotFoundError:
+        missing[:] = urls
+        raise
 
 
 def _read_object(

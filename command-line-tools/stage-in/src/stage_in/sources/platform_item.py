@@ -15,6 +15,8 @@ from stage_in.errors import (
 )
 from stage_in.logger import logger
 from stage_in.secrets import excerpt
+from stage_in.sources.item_reference import list_item_urls
+from stage_in.sources.odata import OData, find_uuid, list_origins
 from stage_in.transfer.client import Client
 from stage_in.urls import redact
 
@@ -38,15 +40,27 @@ def fetch_items(url: str, client: Client) -> "list[pystac.Item]":
     return parse_items(content, redact(url))
 
 
-def find_items(urls: Sequence[str], client: Client) -> "list[pystac.Item]":
+def find_items(
+    urls: Sequence[str], client: Client, stand_ins: Sequence[str] = ()
+) -> "list[pystac.Item]":
     """Read a STAC item or an ItemCollection from the first of several URLs that has it.
 
-    All but the last may belong to services that are no STAC API.
+    All but the last may belong to services that are no STAC API. A product's URL in the OData
+    service means the item of that product.
+
+    Args:
+        urls: at least one.
+        client: makes the requests.
+        stand_ins: origins where a product is looked up before the platform's.
 
     Raises:
         StageInError: the kind depends on the failure.
     """
     *others, last = urls
+    if uuid := find_uuid(last):
+        product = OData(client, list_origins(urls, stand_ins)).get(uuid)
+        logger.info("{} is {}", redact(last), product.name)
+        return find_items(list_item_urls(product.name.id, stand_ins), client)
     for url in others:
         try:
             return fetch_items(url, client)

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 # The key of the asset that holds the zipped product: in the new API, in the legacy API.
 PRODUCT_ASSET_KEYS = ("Product", "PRODUCT")
 
-_PATH = re.compile(
-    r"odata/v1/Products\("
-    r"(?P<uuid>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\)/\$value",
-    re.ASCII | re.IGNORECASE,
-)
+UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+_PATH = re.compile(rf"odata/v1/Products\((?P<uuid>{UUID})\)/\$value", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
