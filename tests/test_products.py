@@ -125,7 +125,7 @@ def test_a_second_run(stage_in: StageIn, platform: Sandbox, three: list[Path]) -
         run = stage_in(*others)
         assert run.code == 73
         assert "another --output-dir" in run.reason
-    assert platform.log.of("download") == []
+    assert platform.log.of("download", "*$value") == []
 
 
 def test_a_product_that_cannot_be_had(
@@ -158,7 +158,7 @@ def test_an_item_that_is_missing_ends_the_run_before_any_file(
     run = stage_in(*list_references(platform, three), "--input-item", platform.item_url(missing))
     assert run.code == 66, run.log
     assert missing in run.reason
-    assert platform.log.of("download") == []
+    assert platform.log.of("download", "*$value") == []
 
 
 def test_killed_runs_resume(

@@ -41,12 +41,10 @@ def find_published(
         if found != {name.id for name in names} or not all(
             (path / name.id / name.folder).is_dir() for name in names
         ):
-            what = f"the catalog of {names[0]}"
-            if len(names) > 1:
-                what = f"the catalog of these {len(names)} products"
+            products = names[0] if len(names) == 1 else f"these {len(names)} products"
             raise OutputError(
-                f"expected nothing at {path}, or {what}, found something else. Move it away, or "
-                "choose another --output-dir"
+                f"expected nothing at {path}, or the catalog of {products}, found something else. "
+                "Move it away, or choose another --output-dir"
             )
     return [check_safe_folder(path / name.id / name.folder, name, bands) for name in names]
 
