@@ -77,36 +77,43 @@ def measure(plan: Iterable[Group], report: Callable[[str], None]) -> list[dict[s
         for contestant in CONTESTANTS.values():
             course.run(contestant, World("warm-up", Limits()))
     runs = []
-    for world, size, rounds, contestants in plan:
-        with _preparing(size) as course:
+    for world, size, rounds, contestants, products in plan:
+        with _preparing(size, products) as course:
             for number in range(rounds):
                 turn = number % len(contestants)
                 for key in contestants[turn:] + contestants[:turn]:
                     figures = course.run(CONTESTANTS[key], WORLDS[world])
                     report(f"{world} {size} MB, round {number + 1}: {key} {figures['wall']:.2f} s")
-                    what = {"world": world, "size": size, "contestant": key, "round": number + 1}
-                    runs.append(what | figures)
+                    runs.append(
+                        {
+                            **{"world": world, "size": size, "products": products},
+                            **{"contestant": key, "round": number + 1, **figures},
+                        }
+                    )
     return runs
 
 
 @contextmanager
-def _preparing(size: int) -> Iterator["_Course"]:
+def _preparing(size: int, products: int = 1) -> Iterator["_Course"]:
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as name:
-        safe = make_padded_product(Path(name, "served"), size * MEGABYTE)
-        with serve(Service, [safe]) as service:
-            yield _Course(safe, service, Path(name, "run"), timeout=120 + size)
+        safes = [
+            make_padded_product(Path(name, "served"), size * MEGABYTE, number)
+            for number in range(products)
+        ]
+        with serve(Service, safes) as service:
+            yield _Course(safes, service, Path(name, "run"), timeout=120 + size * products)
 
 
 class _Course(NamedTuple):
-    """A product, the service that serves it, and the folder in which contestants run."""
+    """Products, the service that serves them, and the folder in which contestants run."""
 
-    safe: Path
+    safes: list[Path]
     service: Any
     folder: Path
     timeout: float
 
     def run(self, contestant: Contestant, world: World) -> dict[str, Any]:
-        """Let a contestant get the product; return its figures."""
+        """Let a contestant get the products; return its figures."""
         temporary = self.folder / "tmp"
         shutil.rmtree(self.folder, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -115,12 +122,14 @@ class _Course(NamedTuple):
         urls, variables = self.service.prepare(world.limits)
         environment = {"HOME": str(self.folder), "TMPDIR": str(temporary), **variables}
         usage = run(contestant.get_command(urls), self.folder, environment, self.timeout)
-        wanted = {
-            path: size
-            for path, size in get_sizes(self.safe).items()
-            if not contestant.bands_only or is_needed_for_bands(path)
-        }
-        found = get_sizes(next(self.folder.rglob(self.safe.name), self.folder))
+        wanted: dict[str, int] = {}
+        found: dict[str, int] = {}
+        for safe in self.safes:
+            for path, size in get_sizes(safe).items():
+                if not contestant.bands_only or is_needed_for_bands(path):
+                    wanted[f"{safe.name}/{path}"] = size
+            staged = get_sizes(next(self.folder.rglob(safe.name), self.folder))
+            found |= {f"{safe.name}/{path}": size for path, size in staged.items()}
         wrong = [path for path, size in wanted.items() if found.get(path) != size]
         if usage.code or wrong:
             why = f"exit code {usage.code}" if usage.code else f"{wrong[0]} is missing or differs"

@@ -5,6 +5,7 @@ import os
 import re
 import struct
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from sandbox.manifest import listed_files, write_manifest
@@ -19,18 +20,19 @@ with Path(__file__).with_name("full_tile.csv").open() as _file:
     SIZES = {row["path"]: int(row["bytes"]) for row in csv.DictReader(_file)}
 FULL_TILE = sum(SIZES.values())
 
-_RECIPE = replace(NEW, pixels=192)
 _STEM = re.compile(r"T\d{2}[A-Z]{3}_\d{8}T\d{6}_")
 
 
-def make_padded_product(folder: Path, size: int) -> Path:
+def make_padded_product(folder: Path, size: int, number: int = 0) -> Path:
     """Write a product of about `size` bytes; return its SAFE folder.
 
-    Its files have the sizes of a full tile times one constant, except where they are larger anyway.
+    Products of different numbers are acquired on different days. Their files have the sizes of a
+    full tile times one constant, except where they are larger anyway.
     Metadata can be read, and images can be decoded.
     """
-    safe = make_product(folder, _RECIPE)
-    for listed in listed_files(_RECIPE):
+    recipe = replace(NEW, pixels=192, sensing=NEW.sensing + timedelta(days=10 * number))
+    safe = make_product(folder, recipe)
+    for listed in listed_files(recipe):
         path = safe / listed.path
         content = path.read_bytes()
         missing = SIZES[get_kind(listed.path)] * size // FULL_TILE - len(content)
@@ -38,7 +40,7 @@ def make_padded_product(folder: Path, size: int) -> Path:
             path.write_bytes(pad_image(content, missing))
         elif missing > 0:
             path.write_bytes(content + b"\n" * missing)
-    write_manifest(_RECIPE, safe)
+    write_manifest(recipe, safe)
     return safe
 
 

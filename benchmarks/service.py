@@ -19,8 +19,11 @@ class Service:
 
     def prepare(self, limits: Limits) -> tuple[dict[str, str], dict[str, str]]:
         """Forget all traffic and change the limits; return URLs and variables for contestants."""
-        product = self.sandbox.products[0]
-        product.archive()
+        product, *others = self.sandbox.products
+        if not others:
+            product.archive()
+        items = [self.sandbox.item(product.name) for product in self.sandbox.products]
+        self.sandbox.pages["/search"] = {"type": "FeatureCollection", "features": items}
         self.sandbox.limits = limits
         self.sandbox.restart_periods()
         self.sandbox.log.clear()
@@ -28,6 +31,8 @@ class Service:
         return (
             {
                 "item": self.sandbox.item_url(product.name),
+                "items": " ".join(self.sandbox.item_url(x.name) for x in self.sandbox.products),
+                "search": f"{self.sandbox.stac}/search",
                 "name": product.name,
                 "zip": archive,
                 "s3": f"s3://eodata/{product.s3_key}",

@@ -78,7 +78,7 @@ class Contestant(NamedTuple):
     bands_only: bool = False
 
     def get_command(self, urls: dict[str, str]) -> list[str]:
-        """Return the command for a product with these URLs of its `item`, `zip` and `s3`."""
+        """Return the command for products with these URLs; see `Service.prepare`."""
         values = {
             "python": sys.executable,
             "s5cmd": Path(sys.executable).with_name("s5cmd"),
@@ -97,12 +97,13 @@ CONTESTANTS = {key: Contestant(**fields) for key, fields in _TABLES["contestants
 
 
 class Group(NamedTuple):
-    """Contestants that take turns with a product of some megabytes in one world."""
+    """Contestants that take turns with products of some megabytes each in one world."""
 
     world: str
     size: int
     rounds: int
     contestants: list[str]
+    products: int = 1
 
 
 PLAN, QUICK = ([Group(**group) for group in _TABLES[name]] for name in ("plan", "quick"))
