@@ -25,7 +25,7 @@ Options:
 HELP_COLUMN = 21
 OTHER_OPTIONS = {
     *("--output-dir", "--assets", "--transport", "--connections", "--patience", "--no-verify"),
-    *("--verbose", "--quiet", "--version", "--help"),
+    *("--log-format", "--verbose", "--quiet", "--version", "-h,"),
 }
 STAGE_IN = Path(sys.executable).with_name("stage-in")
 
@@ -37,12 +37,16 @@ def test_help(columns: str) -> None:
     shown = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert shown.startswith(USAGE)
     options = set()
-    for line in shown.decode().partition("Options:\n")[2].splitlines():
+    listed, _, epilog = shown.decode().partition("Options:\n")[2].partition("\n\n")
+    for line in listed.splitlines():
         option, text = line[:HELP_COLUMN], line[HELP_COLUMN:]
         assert option.endswith("  ")
         assert text.strip() == text != ""
         options |= {option.split()[0]} if option.strip() else set()
     assert options == OTHER_OPTIONS | {"--input-item"}
+    for word in ("CDSE_ACCESS_TOKEN", "cdse-token", "Example:", "Exit codes:", "128+n"):
+        assert word in epilog
+    assert max(map(len, shown.decode().splitlines())) <= int(columns)
 
 
 def test_help_of_the_installed_command() -> None:
