@@ -209,7 +209,8 @@ def test_a_second_run(stage_in: StageIn, platform: Sandbox, new: Path, old: Path
 
     other = stage_in(platform.item_url(old.name))
     assert other.code == 73
-    assert "Move it away" in other.reason
+    assert "Move it away, or choose another --output-dir" in other.reason
+    assert len(platform.log.of("download")) == requested
 
     band = next((stage_in.folder / "catalog").rglob("*_B05.jp2"))
     band.write_bytes(band.read_bytes()[:-1] + b"x")
