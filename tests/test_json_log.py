@@ -1,7 +1,9 @@
 """The log of the command in JSON."""
 
+import ast
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -13,14 +15,16 @@ from typing import Any
 import pytest
 from loguru import logger as global_logger
 
+import stage_in
 from sandbox.server import Sandbox
 from stage_in import log
 from stage_in.json_log import JsonLog
 from stage_in.logger import logger
 from stage_in.secrets import register
-from tests.conftest import StageIn, slow_after
+from tests.conftest import ROOT, StageIn, slow_after
 
 JSON = ("--log-format", "json")
+CALL = re.compile(r"logger\.(debug|info|warning|error|success|bind|contextualize)")
 
 
 def read(text: str) -> list[dict[str, Any]]:
@@ -175,3 +179,17 @@ def test_nothing_follows_the_last_line(capsys: pytest.CaptureFixture[str]) -> No
     logger.warning("Attempt 3 failed")
     (line,) = read(capsys.readouterr().err)
     assert line["message"] == "The end"
+
+
+def test_all_events_and_fields_are_documented() -> None:
+    """The page has just those that the code has."""
+    page = (ROOT / "docs/log.md").read_text()
+    documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    summary = {*JsonLog()._summarize()}
+    used: set[str | None] = {"time", "level", "message", "exit_code", *summary}
+    for path in Path(str(stage_in.__file__)).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and CALL.fullmatch(ast.unparse(call.func)):
+                for word in call.keywords:
+                    used.add(ast.literal_eval(word.value) if word.arg == "event" else word.arg)
+    assert documented == used
