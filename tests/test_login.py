@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.server import Sandbox
+from stage_in.transfer.token import Token
 from tests.conftest import slow_after
 from tests.terminals import run_on_terminal, show
 
@@ -85,6 +86,20 @@ def test_no_input(platform: Sandbox) -> None:
         last = run.stderr.splitlines()[-1]
         assert last.startswith("cdse-token: expected an answer")
         assert "CDSE_USERNAME and CDSE_PASSWORD" in last
+
+
+def test_answers_from_a_pipe(platform: Sandbox) -> None:
+    run = subprocess.run(
+        [CDSE_TOKEN],
+        env={**platform.environment, "PYTHONWARNINGS": "error"},
+        input="user\nsecret\n\n",
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    assert Token.parse(run.stdout.strip()).kind == "Bearer"
 
 
 @pytest.mark.parametrize("command", ["stage-in", "cdse-token"])

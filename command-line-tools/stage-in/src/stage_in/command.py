@@ -48,6 +48,9 @@ class Command(click.Command):
         args = sys.argv[1:] if args is None else args
         if self._wants_json(args):
             log_json()
+            sys.unraisablehook = lambda bug: _report_bug(
+                bug.exc_type, bug.exc_value, bug.exc_traceback, exit_code=None
+            )
         try:
             sys.exit(run(args, standalone_mode=False))
         except click.ClickException as error:
