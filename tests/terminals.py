@@ -3,11 +3,14 @@
 import fcntl
 import os
 import re
+import select
 import struct
 import subprocess
 import termios
 from collections.abc import Mapping
 from pathlib import Path
+
+INTERRUPT = "\x03"  # what Ctrl-C sends
 
 
 def run_on_terminal(
@@ -41,19 +44,23 @@ def run_on_terminal(
     os.close(theirs)
     left = dict(answers or {})
     written = b""
+    typed = ""
     while True:
+        if typed == INTERRUPT and not select.select([ours], [], [], 2)[0]:
+            # Python misses the first one if it comes just before it begins to read.
+            os.write(ours, typed.encode())
         try:
             chunk = os.read(ours, 65536)
         except OSError:  # the process has ended
             break
-        if not chunk:
-            break
         written += chunk
-        if interrupt_after and re.search(interrupt_after, written.decode()):
-            os.write(ours, b"\x03")
-            interrupt_after = ""
-        for prompt in [prompt for prompt in left if written.decode().endswith(f"{prompt}: ")]:
-            os.write(ours, left.pop(prompt).encode())
+        text = written.decode(errors="replace")
+        due = [prompt for prompt in left if text.endswith(f"{prompt}: ")]
+        if interrupt_after and re.search(interrupt_after, text):
+            due, left, interrupt_after = ["Ctrl-C"], {"Ctrl-C": INTERRUPT}, ""
+        for prompt in due:
+            typed = left.pop(prompt)
+            os.write(ours, typed.encode())
     os.close(ours)
     return process.wait(60), written.decode()
 
