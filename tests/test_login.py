@@ -82,7 +82,7 @@ def test_no_input(platform: Sandbox) -> None:
             start_new_session=True,  # without a terminal
             timeout=60,
         )
-        assert (run.returncode, run.stdout) == (2, "")
+        assert (run.returncode, run.stdout.strip()) == (2, "")
         last = run.stderr.splitlines()[-1]
         assert last.startswith("cdse-token: expected an answer")
         assert "CDSE_USERNAME and CDSE_PASSWORD" in last
