@@ -45,6 +45,24 @@ def test_summary() -> None:
     assert Progress(bar=False).summary(0, 0).startswith("0.0 MB of 0.0 MB (0%), ")
 
 
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (90, r"\[#+-+\] 50\.0 MB of 200 MB \(25%\), [\d.]+ MB/s, \d+ s left"),
+        (50, r"50\.0 MB of 200 MB \(25%\), [\d.]+ MB/s, \d+ s left"),
+        (44, r"50\.0 MB of 200 MB, [\d.]+ MB/s, \d+ s left"),
+        (32, r"25%, [\d.]+ MB/s, \d+ s left"),
+        (16, r"25%, \d+ s left"),
+        (4, "25%"),
+        (2, ""),
+    ],
+)
+def test_line(columns: int, expected: str) -> None:
+    shown = Progress(bar=True)
+    shown._started -= 0.5
+    assert re.fullmatch(expected, shown.line(50_000_000, 200_000_000, columns))
+
+
 def test_lines_of_a_log(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     with Progress(bar=False) as shown:
         shown(1, 100)  # the interval has not passed yet
@@ -63,11 +81,11 @@ def test_bar(columns: int) -> None:
     """It fills the line at most, shows what there is room for, and disappears."""
     code, written = run_on_terminal([sys.executable, "-c", DRAWS], columns)
     assert code == 0
-    drawn = re.findall(r"\r\x1b\[K([^\r\n\x1b]*%[^\r\n\x1b]*)", written)
+    drawn = re.findall(r"\r\x1b\[K([^\r\n\x1b]*(?:%|left)[^\r\n\x1b]*)", written)
     assert len(drawn) == 101
     assert max(map(len, drawn)) < columns
     assert all(("MB/s" in line) == (columns >= 40) for line in drawn[1:])
-    assert all(("MB of 1000 MB" in line) == (columns >= 65) for line in drawn[1:])
+    assert all("MB of 1000 MB" in line for line in drawn) or columns < 65
     assert all(line.startswith("[") == (columns >= 65) for line in drawn)
     assert " left" in drawn[50]
     screen = show(written, columns)

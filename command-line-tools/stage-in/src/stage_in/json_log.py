@@ -46,7 +46,8 @@ class JsonLog:
         if record["level"].no >= self.threshold and (is_last or not self._has_ended):
             self._has_ended |= is_last
             with suppress(OSError, ValueError):  # the reader may have gone away
-                print(_to_json(record, fields), file=sys.stderr, flush=True)  # noqa: T201
+                sys.stderr.write(f"{_to_json(record, fields)}\n")  # a whole line at once
+                sys.stderr.flush()
 
     def _count(self, fields: dict[str, Any]) -> None:
         event = fields.get("event")

@@ -94,8 +94,10 @@ class Progress:
         if width >= MIN_BAR:
             yield f"[{'#' * round(share * width):-<{width}}] {whole}"
         yield whole
-        yield f"{share:.0%}, {megabytes(rate)}/s, {left:.0f} s left"
-        yield f"{share:.0%}, {left:.0f} s left"
+        speed, rest = f"{megabytes(rate)}/s", f"{left:.0f} s left"
+        yield f"{megabytes(received)} of {megabytes(expected)}, {speed}, {rest}"
+        yield f"{share:.0%}, {speed}, {rest}"
+        yield f"{share:.0%}, {rest}"
         yield f"{share:.0%}"
         yield ""
 
