@@ -81,9 +81,16 @@ def test_a_run(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
         **{"level": "info", "exit_code": 0, "retries": 2, "too_many_requests": 2},
     }
 
-    again = read(stage_in(platform.item_url(new.name), *JSON).log)[-1]
-    (product,) = again["products"]
-    assert (product["product"], product["source"]) == (new.stem, None)
+
+def test_several_products(stage_in: StageIn, platform: Sandbox, old: Path, new: Path) -> None:
+    items = (platform.item_url(new.name), "--input-item", platform.item_url(old.name))
+    for source in ("zip", None):  # a second run stages nothing
+        run = stage_in(*items, "--transport", "zip", *JSON)
+        assert run.code == 0, run.log
+        *_, catalog, last = read(run.log)
+        assert (catalog["event"], catalog["catalog"]) == ("catalog", "catalog/catalog.json")
+        products = {product["product"]: product["source"] for product in last["products"]}
+        assert products == {new.stem: source, old.stem: source}
 
 
 def test_a_failure(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
