@@ -25,7 +25,7 @@ Options:
 HELP_COLUMN = 21
 OTHER_OPTIONS = {
     *("--output-dir", "--assets", "--transport", "--connections", "--patience", "--no-verify"),
-    *("--verbose", "--quiet", "--version", "--help"),
+    *("--log-format", "--verbose", "--quiet", "--version", "-h,"),
 }
 STAGE_IN = Path(sys.executable).with_name("stage-in")
 
@@ -37,12 +37,16 @@ def test_help(columns: str) -> None:
     shown = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert shown.startswith(USAGE)
     options = set()
-    for line in shown.decode().partition("Options:\n")[2].splitlines():
+    listed, _, epilog = shown.decode().partition("Options:\n")[2].partition("\n\n")
+    for line in listed.splitlines():
         option, text = line[:HELP_COLUMN], line[HELP_COLUMN:]
         assert option.endswith("  ")
         assert text.strip() == text != ""
         options |= {option.split()[0]} if option.strip() else set()
     assert options == OTHER_OPTIONS | {"--input-item"}
+    for word in ("CDSE_ACCESS_TOKEN", "cdse-token", "Example:", "Exit codes:", "128+n"):
+        assert word in epilog
+    assert max(map(len, shown.decode().splitlines())) <= int(columns)
 
 
 def test_help_of_the_installed_command() -> None:
@@ -205,7 +209,8 @@ def test_a_second_run(stage_in: StageIn, platform: Sandbox, new: Path, old: Path
 
     other = stage_in(platform.item_url(old.name))
     assert other.code == 73
-    assert "Move it away" in other.reason
+    assert "Move it away, or choose another --output-dir" in other.reason
+    assert len(platform.log.of("download")) == requested
 
     band = next((stage_in.folder / "catalog").rglob("*_B05.jp2"))
     band.write_bytes(band.read_bytes()[:-1] + b"x")

@@ -318,8 +318,8 @@ def terminal(stage_in: StageIn, platform: Sandbox, new: Path) -> Iterator[Termin
         process.kill()
 
 
-def test_stopped_run_shows_the_cursor_again(terminal: Terminal) -> None:
-    """The progress bar hides it."""
+def test_stopped_run_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    """It hides no cursor, and nothing is left of the progress bar."""
     terminal.process.send_signal(signal.SIGTERM)
     shown = b""
     with suppress(OSError):  # a closed terminal raises it
@@ -327,7 +327,9 @@ def test_stopped_run_shows_the_cursor_again(terminal: Terminal) -> None:
             shown += chunk
     assert terminal.process.wait(60) == 128 + signal.SIGTERM
     assert b"SIGTERM" in shown
-    assert 0 <= shown.rindex(b"\x1b[?25l") < shown.rindex(b"\x1b[?25h")
+    assert b"\x1b[?25l" not in shown
+    assert b"%" in shown
+    assert b"%" not in shown.rpartition(b"\r\x1b[K")[2]
 
 
 def test_run_continues_when_its_terminal_closes_without_a_signal(

@@ -41,12 +41,12 @@ def test_lines_have_date_and_level(read_log: ReadLog) -> None:
 
 
 def test_lines_on_a_terminal_are_short(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They replace a progress bar on the same line, and show the cursor that it hides."""
+    """They replace a progress bar on the same line."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     set_up_log("INFO").info("Staging")
     line = terminal.getvalue()
-    assert line.startswith("\r\x1b[K\x1b[?25h")
+    assert line.startswith("\r\x1b[K")
     assert re.search(r"\d\d:\d\d:\d\d.* .*Staging", line)
     assert "INFO" not in line
 

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from stage_in.errors import (
     StageInError,
     TemporaryError,
     UnauthorizedError,
+    UnknownHostError,
     VerificationError,
 )
 from stage_in.transfer import retries
@@ -78,6 +80,32 @@ def test_patience_ends() -> None:
         Retries(arrivals, 0.2)(request)
     assert arrivals.silence >= 0.2
     assert 2 <= request.attempts < 100
+
+
+def test_a_host_that_does_not_exist_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "UNKNOWN_HOST_PATIENCE", 0.2)
+    request = Request(*[UnknownHostError("Name or service not known")] * 1000)
+    with pytest.raises(TemporaryError, match=r"not known\. Check the name of the host"):
+        Retries(Arrivals(), 60)(request)
+    assert 2 <= request.attempts < 100
+    slept: list[float] = []
+    assert Retries(Arrivals(), 600, slept.append)(Request(*[UnknownHostError("x")] * 50)) == "done"
+    assert max(slept) <= retries.MAX_UNKNOWN_HOST_WAIT
+
+
+def test_a_host_that_is_unknown_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other failures in between show that there is a host, or that the network is down."""
+    monkeypatch.setattr(retries, "UNKNOWN_HOST_PATIENCE", 0.05)
+    failures = [UnknownHostError("x"), TemporaryError("y")] * 3
+    slow = iter([*failures, UnknownHostError("x")])
+
+    def request() -> str:
+        time.sleep(0.03)
+        for error in slow:
+            raise error
+        return "done"
+
+    assert Retries(Arrivals(), 60)(request) == "done"
 
 
 def test_new_data_renews_patience() -> None:

@@ -295,7 +295,7 @@ def test_message_has_the_explanation_of_the_service(server: Server, download: Re
 def test_status_of_the_token_endpoint(server: Server, status: int, code: int) -> None:
     server.answer(status, {"error": "invalid_grant"}, Location="/elsewhere")
     with pytest.raises(StageInError) as caught:
-        request_token(f"{server.origin}/token", {"password": "hidden"})
+        request_token(f"{server.origin}/token", {"password": "hidden"}, "Log in")
     assert caught.value.exit_code == code
     assert "hidden" not in str(caught.value)
     assert server.requests == ["/token"]  # the form goes to no other URL

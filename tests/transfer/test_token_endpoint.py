@@ -9,7 +9,7 @@ PASSWORD_GRANT = {"client_id": "cdse-public", "grant_type": "password", "usernam
 
 
 def test_the_answer_is_a_json_object(platform: Sandbox) -> None:
-    answer = request_token(platform.token_url, {**PASSWORD_GRANT, "password": "secret"})
+    answer = request_token(platform.token_url, {**PASSWORD_GRANT, "password": "secret"}, "Log in")
     assert {"access_token", "refresh_token"} <= answer.keys()
     (exchange,) = platform.log.of("identity")
     assert exchange.header("User-Agent") == user_agent()
@@ -17,8 +17,10 @@ def test_the_answer_is_a_json_object(platform: Sandbox) -> None:
 
 
 def test_a_wrong_password(platform: Sandbox) -> None:
-    with pytest.raises(CredentialsError, match="Invalid user credentials") as caught:
-        request_token(platform.token_url, {**PASSWORD_GRANT, "password": "hunter2-hunter2"})
+    with pytest.raises(CredentialsError, match=r"Invalid user credentials\. Log in") as caught:
+        request_token(
+            platform.token_url, {**PASSWORD_GRANT, "password": "hunter2-hunter2"}, "Log in"
+        )
     assert "hunter2" not in str(caught.value)
 
 
@@ -37,11 +39,11 @@ def test_a_wrong_password(platform: Sandbox) -> None:
 def test_an_endpoint_that_fails(platform: Sandbox, fault: str, kind: type[Exception]) -> None:
     platform.faults.add(f"on=identity {fault}")
     with pytest.raises(kind) as caught:
-        request_token(platform.token_url, {**PASSWORD_GRANT, "password": "secret"})
+        request_token(platform.token_url, {**PASSWORD_GRANT, "password": "secret"}, "Log in")
     assert "secret" not in str(caught.value)
     assert not platform.log.of("stranger")
 
 
 def test_an_endpoint_that_is_down(platform: Sandbox) -> None:
     with platform.down("identity"), pytest.raises(TemporaryError, match="refused"):
-        request_token(platform.token_url, PASSWORD_GRANT)
+        request_token(platform.token_url, PASSWORD_GRANT, "Log in")

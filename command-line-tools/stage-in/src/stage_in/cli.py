@@ -19,9 +19,33 @@ from stage_in.transfer.quota import MAX_CONNECTIONS, MAX_OTHER_CONNECTIONS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from click.shell_completion import CompletionItem
+
 
 # stage-in.cwl sets it to the glob by which the workflow runner looks for the catalog.
 _GLOB_VARIABLE = "STAGE_IN_OUTPUT_GLOB"
+
+_EPILOG = """
+A token of your Copernicus Data Space account is read from CDSE_ACCESS_TOKEN. The command cdse-token
+prints one. CDSE_USERNAME and CDSE_PASSWORD, or a key pair for S3, will do instead.
+
+\b
+Example:
+  export CDSE_ACCESS_TOKEN=$(cdse-token)
+  stage-in --assets B04,B08 --input-item <URL of the item>
+
+\b
+Exit codes:
+  0       The catalog is complete.
+  2       An option or environment variable can't be used.
+  65      The item or product is not what it should be.
+  66      There is no such item or product.
+  73      The output can't be written.
+  75      The failure is temporary: run the command again.
+  77      There is no token, or it was refused.
+  128+n   Signal n has stopped the run.
+The last line on standard error gives the reason.
+"""
 
 
 def _check_glob(glob: str | None) -> None:
@@ -52,12 +76,41 @@ def _read_assets(
         raise click.BadParameter(str(error)) from error
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 100})
+def _complete_assets(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Complete the last name of a list such as `B04,re`."""
+    from stage_in.safe.bands import BAND_OF_ASSET
+
+    chosen, comma, start = incomplete.rpartition(",")
+    names = [*BAND_OF_ASSET.values(), *BAND_OF_ASSET]
+    return [
+        f"{chosen}{comma}{name}"
+        for name in names
+        if name.startswith(start) and name not in chosen.split(",")
+    ]
+
+
+def _complete_path(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="dir" if parameter.name == "output_dir" else "file")]
+
+
+@click.command(
+    "stage-in",
+    cls=Command,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
 @click.option(
     "--input-item",
     "input_items",
     required=True,
     multiple=True,
+    shell_complete=_complete_path,
     help="Sentinel-2 Level-1C CDSE STAC Item URL",
 )
 @click.option(
@@ -66,12 +119,14 @@ def _read_assets(
     type=click.Path(path_type=Path),
     default="catalog",
     show_default=True,
+    shell_complete=_complete_path,
     help="Folder that will hold the STAC catalog.",
 )
 @click.option(
     "--assets",
     metavar="NAMES",
     callback=_read_assets,
+    shell_complete=_complete_assets,
     help="Bands to stage, such as B04,B08,TCI or red,nir,visual. The metadata, the preview and the "
     "masks of these bands come with them.  [default: all]",
 )
@@ -105,6 +160,14 @@ def _read_assets(
     is_flag=True,
     help="Check only the sizes of the files, not their digests. The item records this.",
 )
+@click.option(
+    "--log-format",
+    metavar="NAME",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="The log on standard error: text, or json with one object a line.",
+)
 @click.option("--verbose", is_flag=True, help="Log each file.")
 @click.option("--quiet", is_flag=True, help="Log only warnings and errors.")
 @click.version_option(package_name="stage-in")
@@ -116,6 +179,7 @@ def main(
     connections: int,
     patience: float,
     no_verify: bool,
+    log_format: str,
     verbose: bool,
     quiet: bool,
 ) -> None:
@@ -126,12 +190,13 @@ def main(
     try:
         check_limits()
         with machine_faults_named():
-            _stage(
-                input_items, output_dir, settings, show_progress=sys.stderr.isatty() and not quiet
-            )
+            show_progress = sys.stderr.isatty() and not quiet and log_format == "text"
+            _stage(input_items, output_dir, settings, show_progress=show_progress)
     except StageInError as error:
-        logger.error("{}", _format_failure(error))
+        logger.error("{}", _format_failure(error), exit_code=error.exit_code)
         sys.exit(error.exit_code)
+    if log_format == "json":
+        logger.info("Finished", exit_code=0)
 
 
 def _stage(

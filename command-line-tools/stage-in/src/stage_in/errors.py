@@ -75,6 +75,13 @@ class TemporaryError(StageInError):
         self.retry_after = retry_after
 
 
+class UnknownHostError(TemporaryError):
+    """The name of a host can't be resolved, because there is no such host.
+
+    It is retried for a short time, because some systems say the same while the network is down.
+    """
+
+
 class BusyError(TemporaryError):
     """The user has as many downloads open as the platform allows (status 429 or DAT-ZIP-100)."""
 

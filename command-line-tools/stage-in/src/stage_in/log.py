@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stage_in.json_log import JsonLog
+
 if TYPE_CHECKING:
     import loguru
 
@@ -21,11 +23,33 @@ class _Forwarder(logging.Handler):
         """Log a record as a warning."""
         from stage_in.logger import logger
 
-        logger.warning("{}", record.getMessage())
+        logger.warning("{}", record.getMessage(), library=record.name)
+
+
+class _Format:
+    """The format of the log of this process, which outlives changes of the level.
+
+    Attributes:
+        json: the log in JSON; None for text.
+    """
+
+    json: JsonLog | None = None
+
+
+def log_json() -> None:
+    """Write JSON from now on, instead of text."""
+    _Format.json = JsonLog()
+
+
+def is_json() -> bool:
+    """Tell whether the log is in JSON."""
+    return _Format.json is not None
 
 
 def set_up_log(level: str) -> "loguru.Logger":
-    """Log to standard error: short lines for a terminal, long ones with date and level elsewhere.
+    """Log to standard error.
+
+    Text has short lines on a terminal, and long ones with date and level elsewhere.
 
     Args:
         level: the least severe level that is shown.
@@ -35,16 +59,19 @@ def set_up_log(level: str) -> "loguru.Logger":
 
     if sys.stderr is None:  # the parent process has closed it
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    terminal = sys.stderr.isatty()
-    layout = (
-        "\r\x1b[K\x1b[?25h<green>{time:HH:mm:ss}</green> <level>{message}</level>"
-        if terminal
-        else "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <8} {message}"
-    )
     # What libraries say goes the same way, as they quote what others wrote.
     logging.captureWarnings(True)
     logging.basicConfig(handlers=[_Forwarder(logging.WARNING)])
     logger.remove()
+    if _Format.json is not None:
+        _Format.json.threshold = logger.level(level).no
+        logger.add(_Format.json, level="DEBUG", format="{message}", diagnose=False, backtrace=False)
+        return logger
+    layout = (
+        "\r\x1b[K<green>{time:HH:mm:ss}</green> <level>{message}</level>"
+        if sys.stderr.isatty()
+        else "{time:YYYY-MM-DDTHH:mm:ss.SSSZZ} {level: <8} {message}"
+    )
     logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
     return logger
 

@@ -1,14 +1,16 @@
 """The command cdse-token: logs in and prints a token or keys of the object store."""
 
+import getpass
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stage_in.command import Command
-from stage_in.errors import StageInError
+from stage_in.command import Command, writing_output
+from stage_in.errors import UsageError
 from stage_in.log import set_up_log
 from stage_in.machine import machine_faults_named
 
@@ -16,7 +18,23 @@ if TYPE_CHECKING:
     from stage_in.transfer.credentials import Credentials
 
 
-@click.command(cls=Command, context_settings={"max_content_width": 100})
+_EPILOG = """
+\b
+Examples:
+  export CDSE_ACCESS_TOKEN=$(cdse-token)
+  eval "$(cdse-token --s3)"
+
+Exit codes: 0 done; 2 the input or an option can't be used; 73 standard output can't be written; 75
+the platform can't be reached; 77 it refused the login; 130 stopped by Ctrl-C.
+"""
+
+
+@click.command(
+    "cdse-token",
+    cls=Command,
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
 @click.option(
     "--username",
     envvar="CDSE_USERNAME",
@@ -51,21 +69,18 @@ def main(username: str | None, refresh: bool, s3: bool, days: int, s3_delete: st
     """
     if refresh + s3 + (s3_delete is not None) > 1:
         raise click.UsageError("expected one of --refresh, --s3 and --s3-delete, found more.")
-    try:
-        with machine_faults_named():
-            credentials = _ask(username)
-            if s3:
-                output = _create_keys(credentials, days)
-            elif s3_delete is not None:
-                output = _delete_keys(credentials, s3_delete)
-            else:
-                access = credentials.access_token()
-                output = credentials.refresh_token if refresh else access
-    except StageInError as error:
-        click.echo(f"cdse-token: {error}", err=True)
-        sys.exit(error.exit_code)
+    with machine_faults_named():
+        credentials = _ask(username)
+        if s3:
+            output = _create_keys(credentials, days)
+        elif s3_delete is not None:
+            output = _delete_keys(credentials, s3_delete)
+        else:
+            access = credentials.access_token()
+            output = credentials.refresh_token if refresh else access
     if output:
-        click.echo(output)
+        with writing_output():
+            click.echo(output)
 
 
 def _ask(username: str | None) -> "Credentials":
@@ -77,20 +92,48 @@ def _ask(username: str | None) -> "Credentials":
     set_up_log("WARNING")
     check_certificates(os.environ)
     trust = Trust.from_environment(os.environ)
-    username = str(username or click.prompt("User", err=True))
     password = read_secret(os.environ, "CDSE_PASSWORD")
     totp = read_secret(os.environ, "CDSE_TOTP")
+    given = [
+        "the user in --username or CDSE_USERNAME" if username else "the user that you typed",
+        "the password in CDSE_PASSWORD" if password else "the password that you typed",
+    ]
+    user = (username or _prompt("User")).strip()
+    if not user:
+        raise UsageError("expected the name of a user, found only spaces")
     if not password:
-        password = click.prompt("Password", hide_input=True, err=True)
-        totp = totp or click.prompt(
-            "One-time code (leave empty if you have none)",
-            default="",
-            show_default=False,
-            err=True,
-        )
+        password = _prompt("Password", hide_input=True)
+        code = {"default": "", "show_default": False}
+        totp = totp or _prompt("One-time code (leave empty if you have none)", **code)
+    remedy = f"Check {' and '.join(given)}"
+    if totp:
+        remedy += ". A one-time code is valid for seconds, and only once"
+    else:
+        remedy += ". An account with two-factor login needs a one-time code as well"
     return Credentials(
-        trust, username=username.strip(), password=password.strip(), totp=totp.strip()
+        trust, username=user, password=password.strip(), totp=totp.strip(), login_remedy=remedy
     )
+
+
+def _prompt(text: str, **options: Any) -> str:
+    """Ask a question on standard error.
+
+    Raises:
+        UsageError: the input ends in place of an answer.
+    """
+    if not sys.stdin.isatty():  # there, nothing shows the password
+        warnings.simplefilter("ignore", getpass.GetPassWarning)
+    try:
+        return str(click.prompt(text, err=True, **options))
+    except click.Abort as abort:
+        if not options.get("hide_input"):  # click ends that line itself
+            click.echo(err=True)
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise
+        raise UsageError(
+            f"expected an answer to {text!r}, found the end of the input. Run the command at a "
+            "terminal, or set CDSE_USERNAME and CDSE_PASSWORD"
+        ) from abort
 
 
 def _create_keys(credentials: "Credentials", days: int) -> str:

@@ -76,7 +76,7 @@ def is_machine_fault(error: BaseException) -> bool:
 
 def _find_fault(error: BaseException) -> str | None:
     """Return what is wrong and what helps, or None if the machine is not to blame."""
-    causes = [*_iterate_causes(error)]
+    causes = [*iterate_causes(error)]
     for cause in causes:
         if lacking := _find_lacking(cause):
             what, option = lacking
@@ -100,7 +100,8 @@ def _describe(error: BaseException) -> str:
     return excerpt(re.sub(r"\s+", " ", str(error)).strip(), 200) or type(error).__name__
 
 
-def _iterate_causes(error: BaseException) -> Iterator[BaseException]:
+def iterate_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all that it was raised from or that libraries wrap in it."""
     seen: set[int] = set()
     left = [error]
     while left:

@@ -48,7 +48,11 @@ def _exit_at_signal() -> None:
         with setting_up_log:
             name = signal.Signals(number).name
             logger = set_up_log("ERROR")
-            logger.error("Stopped by {}. Run the command again to resume.", name)
+            logger.error(
+                "Stopped by {signal}. Run the command again to resume.",
+                signal=name,
+                exit_code=128 + number,
+            )
             os._exit(128 + number)
 
     last_line = threading.Thread(target=end, daemon=True)

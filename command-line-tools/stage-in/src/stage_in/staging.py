@@ -102,12 +102,21 @@ class Staging:
                     libraries.check()
                     self._repair(published, output, orders, images)
                     verb = "is" if len(names) == 1 else "are"
-                    logger.success("{} {} complete already: {}", what, verb, path)
+                    for name in names:
+                        logger.debug(
+                            "{product} is verified again", event="complete", product=name.id
+                        )
+                    logger.success(
+                        "{} {} complete already: {catalog}",
+                        *(what, verb),
+                        event="catalog",
+                        catalog=path,
+                    )
                     return path
                 self._stage(orders, output, images, libraries)
                 write_files(output.catalog, {CATALOG: make_catalog_file(names)})
                 output.publish(output.catalog)
-            logger.success("Staged {}: {}", what, path)
+            logger.success("Staged {}: {catalog}", what, event="catalog", catalog=path)
             return path
 
     def stage_safe_folder(self, item: "pystac.Item", parent: Path) -> Path:

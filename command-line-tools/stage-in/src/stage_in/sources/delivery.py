@@ -83,7 +83,13 @@ class Delivery:
             closing(ZipSource(product, self._client, archive, arrivals)) as zip_source,
         ):
             sources = self._candidates.list_sources(item, product, zip_source, arrivals)
-            logger.info("Staging {} from {}", product.id, sources[0].label)
+            logger.info(
+                "Staging {product} from {}",
+                sources[0].label,
+                event="staging",
+                product=product.id,
+                source=sources[0].name,
+            )
             for source, following in zip(sources, [*sources[1:], None], strict=True):
                 if source is zip_source and self._settings.bands is not None:
                     logger.info(
@@ -107,7 +113,14 @@ class Delivery:
                 except StageInError as error:
                     if following is None or not may_fall_back(source, error):
                         raise
-                    logger.warning("Falling back to {}: {}", following.label, error)
+                    logger.warning(
+                        "Falling back to {}: {error}",
+                        following.label,
+                        event="fallback",
+                        product=product.id,
+                        source=following.name,
+                        error=error,
+                    )
                 self._candidates.start_over()
                 arrivals.restart_silence()
         raise AssertionError("the last source has neither delivered nor failed")

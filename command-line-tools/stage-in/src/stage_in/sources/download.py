@@ -82,6 +82,7 @@ class Download:
         self._missing_metadata: set[str] = set()
         self._wanted: dict[str, Entry] = {}
         self._unlisted: dict[str, Entry] = {}
+        self._kept = 0  # files that an earlier run has left
         self._folder: SafeFolder  # which _start sets
         self._lock = threading.Lock()
 
@@ -105,9 +106,13 @@ class Download:
         kept = keep_verified(self._safe, wanted)
         if kept:
             logger.info(
-                "Resuming: {} of {} files of {} have arrived already",
-                *(len(kept), len(wanted), self._name),
+                "Resuming: {kept} of {files} files of {product} have arrived already",
+                event="resuming",
+                product=self._name.id,
+                kept=len(kept),
+                files=len(wanted),
             )
+        self._kept = len(kept)
         missing = [entry for path, entry in wanted.items() if path not in kept]
         self._prepare_folder(document, wanted, missing)
         self._folder = folder = SafeFolder(
@@ -191,7 +196,8 @@ class Download:
 
     def _download_part(self, folder: SafeFolder, file: PartedFile, part: Part) -> None:
         """Download one part of a file, with retries; the last to arrive completes the file."""
-        self._retries(partial(self._try_part, file, part))
+        with logger.contextualize(product=self._name.id, file=file.entry.path):
+            self._retries(partial(self._try_part, file, part))
         if file.finish():
             again = repeat(partial(self._try_download, file.entry))
             self._finish(folder, file.entry, chain([file.verify], again))
@@ -200,11 +206,18 @@ class Download:
         self, folder: SafeFolder, entry: Entry, attempts: Iterator[Callable[[], None]]
     ) -> None:
         """Complete a file by one of several attempts."""
-        self._retries(lambda: next(attempts)())
+        with logger.contextualize(product=self._name.id, file=entry.path):
+            self._retries(lambda: next(attempts)())
         # Here the connection is free again: another worker downloads while this one waits.
         with writing(self._safe / entry.path):
             flush(self._safe / entry.path)
-        logger.debug("Verified {}", entry.path)
+        logger.debug(
+            "Verified {file}",
+            event="file",
+            product=self._name.id,
+            file=entry.path,
+            bytes=entry.size,
+        )
         with self._lock:
             was_missing = entry.path in self._missing_metadata
             self._missing_metadata.discard(entry.path)
@@ -264,14 +277,17 @@ class Download:
     def _log_summary(self) -> None:
         files = {**self._wanted, **self._unlisted}
         with_digest = len(self._wanted) if self._settings.verify else 0
+        size = sum(entry.size for entry in files.values())
         logger.info(
-            "Verified {} files of {}, {}: {} by the digests of {}, {} by size; it does not vouch "
-            "for {}",
-            len(files),
-            self._name,
-            megabytes(sum(entry.size for entry in files.values())),
-            with_digest,
-            MANIFEST,
-            len(files) - with_digest,
-            len(self._unlisted),
+            "Verified {files} files of {product}, {}: {by_digest} by the digests of {}, {by_size} "
+            "by size; it does not vouch for {}",
+            *(megabytes(size), MANIFEST, len(self._unlisted)),
+            event="verified",
+            product=self._name.id,
+            source=self._source.name,
+            files=len(files),
+            kept=self._kept,
+            bytes=size,
+            by_digest=with_digest,
+            by_size=len(files) - with_digest,
         )

@@ -43,6 +43,7 @@ class MountSource:
         """
         self.connections = connections
         self._folder = folder
+        self.name = "mount"
         self.label = f"the mounted archive, {folder}, which CDSE_EODATA names"
         self._arrivals = arrivals
 

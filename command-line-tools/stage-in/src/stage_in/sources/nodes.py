@@ -46,6 +46,7 @@ class NodesSource:
         self._left: dict[str, int] = {}
         self._product_size = 0
         self._started = 0.0
+        self.name = "nodes"
         self.label = f"single files at {product.origin}"
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:

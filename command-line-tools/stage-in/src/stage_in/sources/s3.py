@@ -50,6 +50,7 @@ class S3Source:
         self.connections = connections
         self._list_elsewhere = list_elsewhere
         self._sizes: dict[str, int] = {}
+        self.name = "s3"
         self.label = f"S3 at {client.endpoint}, with the keys in {client.variable}"
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:

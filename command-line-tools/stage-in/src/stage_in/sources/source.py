@@ -29,10 +29,12 @@ class Source(Protocol):
     depends on the failure: a SourceError means that another source should be tried.
 
     Attributes:
+        name: one of `settings.TRANSPORTS`.
         connections: how many files to open in parallel.
         label: what the log calls it, such as "the zip at https://…".
     """
 
+    name: str
     connections: int
     label: str
 

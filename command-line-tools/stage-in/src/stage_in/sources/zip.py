@@ -51,6 +51,7 @@ class ZipSource:
         self._archive: Archive | None = None
         self._lock = threading.Lock()
         self._is_closed = False
+        self.name = "zip"
         self.label = f"the zip at {product.origin}"
 
     @property

@@ -39,8 +39,11 @@ class Credentials:
         username: str = "",
         password: str = "",
         totp: str = "",
+        login_remedy: str = "Check CDSE_USERNAME and CDSE_PASSWORD",
     ) -> None:
         """Parse the secrets, which may be "".
+
+        If the platform rejects the login, the message ends with `login_remedy`.
 
         Raises:
             CredentialsError: one of them can't be sent.
@@ -58,6 +61,7 @@ class Credentials:
         self._password = password
         self._totp = totp
         self._totp_used = False
+        self._login_remedy = login_remedy
         self._lock = threading.Lock()
 
     @classmethod
@@ -154,20 +158,29 @@ class Credentials:
         if self._refresh is not None:
             register(self._refresh.value)
             try:
-                return self._request(grant_type="refresh_token", refresh_token=self._refresh.value)
+                return self._request(
+                    "Set a new CDSE_REFRESH_TOKEN or CDSE_ACCESS_TOKEN",
+                    grant_type="refresh_token",
+                    refresh_token=self._refresh.value,
+                )
             except CredentialsError:
                 self._refresh = None
                 if not self._is_renewable:
                     raise
         totp = {"totp": self._totp} if self._totp else {}
         token = self._request(
-            grant_type="password", username=self._username, password=self._password, **totp
+            self._login_remedy,
+            grant_type="password",
+            username=self._username,
+            password=self._password,
+            **totp,
         )
         self._totp_used = True
         return token
 
-    def _request(self, **fields: str) -> Token:
-        answer = request_token(self.trust.identity_url, {"client_id": CLIENT_ID, **fields})
+    def _request(self, remedy: str, **fields: str) -> Token:
+        form = {"client_id": CLIENT_ID, **fields}
+        answer = request_token(self.trust.identity_url, form, remedy)
         access = answer.get("access_token")
         refresh = answer.get("refresh_token")
         if not _is_token(access):

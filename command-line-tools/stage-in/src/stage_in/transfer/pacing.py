@@ -115,6 +115,7 @@ class Pacing:
         except BusyError as error:
             record(False)
             self._back_off(error.retry_after or 0.0)
+            logger.debug("No free download slot: {error}", event="refused", error=error)
             raise
         finally:
             self._leave(answers)

@@ -1,6 +1,7 @@
 """The body of one HTTP response, and the failures on the way to it."""
 
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from contextlib import contextmanager
 import requests
 import urllib3
 
-from stage_in.errors import TemporaryError, UsageError, VerificationError
+from stage_in.errors import TemporaryError, UnknownHostError, UsageError, VerificationError
+from stage_in.machine import iterate_causes
 from stage_in.secrets import excerpt
 from stage_in.urls import redact
 
@@ -24,6 +26,9 @@ _SOCKS_LOGIN = (
     "the proxy requires a login, or another one (SOCKS5). Write user and password into its URL: "
     "socks5h://user:password@proxy.example:1080"
 )
+
+# The name does not exist, or has no address (POSIX knows only the first).
+_NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 # Called with a URL and the position, in bytes, up to which its file has arrived.
 OnBytes = Callable[[str, int], None]
@@ -130,6 +135,7 @@ def translated_errors(url: str) -> Iterator[None]:
 
     Raises:
         TemporaryError: the connection can't be made, breaks or stalls.
+        UnknownHostError: there is no such host.
         UsageError: the proxy requires a login.
         VerificationError: the URL or the response is invalid.
     """
@@ -138,7 +144,7 @@ def translated_errors(url: str) -> Iterator[None]:
     except requests.exceptions.ProxyError as error:
         if "407" in _find_reason(error).split():
             raise UsageError(PROXY_LOGIN) from error
-        raise TemporaryError(
+        raise _get_kind(error)(
             f"{_find_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, "
             f"requesting {redact(url)}"
         ) from error
@@ -160,11 +166,20 @@ def translated_errors(url: str) -> Iterator[None]:
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         if "SOCKS5 authentication" in _find_reason(error):
             raise UsageError(_SOCKS_LOGIN) from error
-        raise TemporaryError(f"{_find_reason(error)} at {redact(url)}") from error
+        raise _get_kind(error)(f"{_find_reason(error)} at {redact(url)}") from error
     except ValueError as error:  # the libraries raise it for malformed numbers and characters
         raise VerificationError(
             f"expected a valid HTTP response from {redact(url)}: {_find_reason(error)}"
         ) from error
+
+
+def _get_kind(error: BaseException) -> type[TemporaryError]:
+    """Return the kind of failure: a resolver that can't be reached answers EAI_AGAIN instead."""
+    is_unknown = any(
+        isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_HOST
+        for cause in iterate_causes(error)
+    )
+    return UnknownHostError if is_unknown else TemporaryError
 
 
 def _find_reason(error: BaseException) -> str:

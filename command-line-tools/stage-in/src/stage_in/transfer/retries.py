@@ -1,5 +1,6 @@
 """Retries: how often a failed request is made again, and how long before."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,7 +8,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from stage_in.errors import BusyError, StageInError, TemporaryError
+from stage_in.errors import BusyError, StageInError, TemporaryError, UnknownHostError
 from stage_in.logger import logger
 from stage_in.machine import is_machine_fault
 from stage_in.transfer.arrivals import Arrivals
@@ -19,6 +20,9 @@ from stage_in.transfer.workers import Workers
 MAX_ATTEMPTS = 3  # of one request, if it fails for another reason than a TemporaryError
 BACKOFF_UNIT = 1.0  # seconds; the random waits grow in multiples of it,
 MAX_WAIT = 60.0  # seconds, up to this
+# Seconds after which a host that never existed is given up, and between two attempts until then.
+UNKNOWN_HOST_PATIENCE = 45.0
+MAX_UNKNOWN_HOST_WAIT = 5.0
 
 T = TypeVar("T")
 
@@ -27,8 +31,9 @@ class Retries:
     """Repeats a request until it succeeds, or its answer is wrong three times.
 
     Temporary failures of the service or the network are not counted: they end the run when no new
-    data has arrived for `patience` seconds. A slow service delays a run but does not end it. How
-    long to wait after a refusal for lack of download slots is decided in `pacing`.
+    data has arrived for `patience` seconds, or a host has not been found for less than a minute. A
+    slow service delays a run but does not end it. How long to wait after a refusal for lack of
+    download slots is decided in `pacing`.
     """
 
     def __init__(
@@ -47,13 +52,20 @@ class Retries:
 
         Raises:
             StageInError: the last failure of `request`; TemporaryError after `patience` seconds
-                without new data.
+                without new data, or if there is no such host.
         """
         failures = 0
+        unknown_since = math.inf
 
         def should_stop(state: RetryCallState) -> bool:
-            nonlocal failures
-            if isinstance(_get_error(state), TemporaryError):
+            nonlocal failures, unknown_since
+            error = _get_error(state)
+            now = time.monotonic()
+            is_unknown = isinstance(error, UnknownHostError)
+            unknown_since = min(unknown_since, now) if is_unknown else math.inf
+            if now - unknown_since >= UNKNOWN_HOST_PATIENCE:
+                return True
+            if isinstance(error, TemporaryError):
                 return self._arrivals.silence >= self._patience
             failures += 1
             return failures >= MAX_ATTEMPTS
@@ -68,6 +80,10 @@ class Retries:
         )
         try:
             return retrying(request)
+        except UnknownHostError as error:
+            raise TemporaryError(
+                f"{error}. Check the name of the host, and the network of this machine"
+            ) from error
         except TemporaryError as error:
             raise TemporaryError(
                 f"no new data arrived for {self._patience:g} s; the last failure was: {error}"
@@ -98,6 +114,8 @@ class Retries:
             return 0.0
         retry_after = getattr(error, "retry_after", None)
         wait = self._backoff(state) if retry_after is None else retry_after
+        if isinstance(error, UnknownHostError):
+            wait = min(wait, MAX_UNKNOWN_HOST_WAIT)
         return max(min(wait, self._patience - self._arrivals.silence), 0.0)
 
 
@@ -151,7 +169,11 @@ def _is_retryable(error: BaseException) -> bool:
 def _log_failure(state: RetryCallState) -> None:
     wait = state.next_action.sleep if state.next_action else 0.0
     error = _get_error(state)
-    level = "DEBUG" if isinstance(error, BusyError) else "WARNING"
-    logger.log(
-        level, "Attempt {} failed, the next is in {:.0f} s: {}", state.attempt_number, wait, error
-    )
+    if not isinstance(error, BusyError):  # `Pacing` logs it
+        logger.warning(
+            "Attempt {attempt} failed, the next is in {wait:.0f} s: {error}",
+            event="retry",
+            attempt=state.attempt_number,
+            wait=round(wait, 3),
+            error=error,
+        )

@@ -9,6 +9,7 @@ import requests
 from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
 from requests.auth import AuthBase
 
+from stage_in.errors import TemporaryError, UnknownHostError
 from stage_in.transfer.environment import check_proxy
 from stage_in.transfer.response import STALL_TIMEOUT, translated_errors
 
@@ -34,6 +35,7 @@ class Session(requests.Session):
         super().__init__()
         self._timeouts = (min(CONNECT_TIMEOUT, stall_timeout), stall_timeout)
         self._reachable: set[str] = set()  # origins whose proxy has been checked
+        self._answered: set[str] = set()  # origins that exist, as they have answered
         self.headers["User-Agent"] = user_agent()
         self.headers["Accept-Encoding"] = "identity"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # threads share nothing
@@ -69,17 +71,24 @@ class Session(requests.Session):
         if origin not in self._reachable:
             check_proxy(url)
             self._reachable.add(origin)
-        with translated_errors(url):
-            return self.request(
-                method,
-                url,
-                auth=auth,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-                timeout=self._timeouts,
-                **content,
-            )
+        try:
+            with translated_errors(url):
+                response = self.request(
+                    method,
+                    url,
+                    auth=auth,
+                    headers=headers,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=self._timeouts,
+                    **content,
+                )
+        except UnknownHostError as error:
+            if origin in self._answered:  # then the network is down
+                raise TemporaryError(str(error)) from error
+            raise
+        self._answered.add(origin)
+        return response
 
 
 def user_agent() -> str:

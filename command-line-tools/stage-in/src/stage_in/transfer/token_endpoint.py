@@ -12,8 +12,13 @@ from stage_in.urls import redact
 _REJECTED = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
-def request_token(url: str, fields: dict[str, str]) -> dict[str, Any]:
+def request_token(url: str, fields: dict[str, str], remedy: str) -> dict[str, Any]:
     """Post a form to the token endpoint, without following redirects.
+
+    Args:
+        url: the token endpoint.
+        fields: the form.
+        remedy: what the user can do if the endpoint rejects it.
 
     Returns:
         The JSON object that it answers.
@@ -27,8 +32,7 @@ def request_token(url: str, fields: dict[str, str]) -> dict[str, Any]:
     if status in _REJECTED:
         reason = answer.get("error_description") or answer.get("error") or "no reason given"
         raise CredentialsError(
-            f"the token endpoint {redact(url)} refuses: {excerpt(reason, 200)}. Check "
-            "CDSE_USERNAME and CDSE_PASSWORD, or set a new CDSE_REFRESH_TOKEN or CDSE_ACCESS_TOKEN"
+            f"the token endpoint {redact(url)} refuses: {excerpt(reason, 200)}. {remedy}"
         )
     if status != HTTPStatus.OK:
         raise TemporaryError(f"status {status} from the token endpoint {redact(url)}")
