@@ -51,11 +51,13 @@ class S3Source:
         self._list_elsewhere = list_elsewhere
         self._sizes: dict[str, int] = {}
         self.name = "s3"
+        self._plan: tuple[float, dict[str, int]] = (0.0, {})  # for a latency
         self.label = f"S3 at {client.endpoint}, with the keys in {client.variable}"
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Remember the sizes of the files that will be opened."""
         self._sizes = {entry.path: entry.size for entry in entries}
+        self._plan = (0.0, {})
         self._arrivals.expect(sum(self._sizes.values()))
 
     def list_files(self) -> dict[str, int]:
@@ -80,7 +82,11 @@ class S3Source:
         """Return the parts in which the whole product arrives soonest."""
         if self._client.ignores_ranges:
             return [(missing[0][0], entry.size)]
-        plan = plan_parts(self._sizes, self.connections, self._client.latency, RATE)
+        latency, plan = self._plan
+        if latency != self._client.latency:
+            latency = self._client.latency
+            plan = plan_parts(self._sizes, self.connections, latency, RATE)
+            self._plan = latency, plan
         return split(missing, plan.get(entry.path, 1))
 
     @contextmanager

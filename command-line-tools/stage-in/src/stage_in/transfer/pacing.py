@@ -151,8 +151,9 @@ class Pacing:
             finally:
                 self._waiting.remove(turn)
             now = time.monotonic()
+            counted = {lag: self._count_closed(lag, now) for lag in LAGS}
             predictions = {
-                hypothesis: self._is_free(hypothesis, now) for hypothesis in self._errors
+                (slots, lag): self._open + counted[lag] < slots for slots, lag in self._errors
             }
             self._open += 1
             self._unanswered += 1
@@ -166,11 +167,12 @@ class Pacing:
             return False
         if self._refusals and self._unanswered:  # one request at a time until one is granted
             return False
-        return self._is_free(self._choose(), now)
+        slots, lag = self._choose()
+        return self._open + self._count_closed(lag, now) < slots
 
-    def _is_free(self, hypothesis: Hypothesis, now: float) -> bool:
-        slots, lag = hypothesis
-        return self._open + sum(now - closed < lag for closed in self._closed) < slots
+    def _count_closed(self, lag: float, now: float) -> int:
+        """Return the number of closed downloads that still count if the lag is so long."""
+        return sum(now - closed < lag for closed in self._closed)
 
     def _choose(self) -> Hypothesis:
         fade = 0.5 ** ((time.monotonic() - self._last_answer) / HALF_LIFE)
