@@ -16,11 +16,13 @@ from tests.conftest import StageIn
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
-_CALL = re.compile(r"^\d+ +(?P<name>\w+)\((?P<arguments>.*)\) += +(?P<result>\d+)")
+_UNFINISHED = re.compile(r"(?P<thread>\d+) +(?P<start>.*) <unfinished \.\.\.>")
+_RESUMED = re.compile(r"(?P<thread>\d+) +<\.\.\. \w+ resumed>(?P<rest>.*)")
+_CALL = re.compile(r"\d+ +(?P<name>\w+)\((?P<arguments>.*)\) += +(?P<result>\d+)")
 
 
 def trace(stage_in: StageIn, item: str, *options: str) -> list[tuple[str, str]]:
-    """Run the command, and return its flushes and changes of files, in order.
+    """Run the command, and return its flushes and changes of files, in the order of their ends.
 
     Each is the name of the system call and the path of the file.
     """
@@ -37,7 +39,13 @@ def trace(stage_in: StageIn, item: str, *options: str) -> list[tuple[str, str]]:
     )
     assert run.returncode == 0, run.stderr
     found = []
+    started: dict[str, str] = {}
     for line in record.read_text(errors="replace").splitlines():
+        if match := _UNFINISHED.match(line):
+            started[match["thread"]] = line.removesuffix(" <unfinished ...>")
+            continue
+        if match := _RESUMED.match(line):
+            line = started.pop(match["thread"]) + match["rest"]
         if match := _CALL.match(line):
             name, arguments = match["name"], match["arguments"]
             if name.startswith("rename"):

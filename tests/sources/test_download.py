@@ -202,7 +202,7 @@ def test_metadata_are_checked_before_the_bands_arrive(tmp_path: Path, new: Path,
         assert len(platform.log.of("download", "*MTD_MSIL1C.xml*")) == 1
         assert len(platform.log.of("download", "*MTD_TL.xml*")) == 1
         bands = platform.log.of("download", "*IMG_DATA*")
-        assert len(bands) <= 1
+        assert len(bands) <= 2  # a second one, when the first is given up
         assert not [x for x in bands if x.complete]
 
         # The next run has the metadata already, so it requests no band at all.

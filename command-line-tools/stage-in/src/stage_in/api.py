@@ -113,6 +113,7 @@ def stage(
     import pystac
 
     from stage_in.safe.bands import read_selection
+    from stage_in.safe.images import Images
     from stage_in.sources.order import list_references
     from stage_in.staging import Staging
     from stage_in.transfer.access import Access
@@ -133,7 +134,8 @@ def stage(
     access.check_connections(connections)
     settings = Settings(bands, transport, connections, patience, verify)
     staging = Staging(access, settings, progress or (lambda received, expected: None))
-    path = staging.stage_catalog(list_references(items), Path(output_dir))
+    with Images() as images:
+        path = staging.stage_catalog(list_references(items), Path(output_dir), images)
     return pystac.Catalog.from_file(str(path))
 
 

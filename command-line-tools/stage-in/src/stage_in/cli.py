@@ -203,18 +203,21 @@ def _stage(
     input_items: tuple[str, ...], output_dir: Path, settings: Settings, *, show_progress: bool
 ) -> None:
     from stage_in.libraries import isolate
-    from stage_in.progress import Progress
-    from stage_in.staging import Staging
-    from stage_in.transfer.access import Access
-    from stage_in.transfer.environment import check_certificates
+    from stage_in.safe.images import Images
 
-    check_certificates(os.environ)
-    isolate(os.environ)
-    access = Access.from_environment(os.environ, settings.transport)
-    access.check_connections(settings.connections)
     _check_glob(os.environ.get(_GLOB_VARIABLE))
-    with Progress(bar=show_progress) as progress:
-        Staging(access, settings, progress).stage_catalog(input_items, output_dir)
+    isolate(os.environ)
+    with Images() as images:  # it loads its libraries while this process loads others
+        from stage_in.progress import Progress
+        from stage_in.staging import Staging
+        from stage_in.transfer.access import Access
+        from stage_in.transfer.environment import check_certificates
+
+        check_certificates(os.environ)
+        access = Access.from_environment(os.environ, settings.transport)
+        access.check_connections(settings.connections)
+        with Progress(bar=show_progress) as progress:
+            Staging(access, settings, progress).stage_catalog(input_items, output_dir, images)
 
 
 def _format_failure(error: StageInError) -> str:

@@ -5,7 +5,6 @@ low limit of memory. Such a failure must not be blamed on the product.
 """
 
 import os
-import threading
 from collections.abc import MutableMapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -63,19 +62,18 @@ def check_path(path: Path) -> None:
 
 
 class Libraries:
-    """Loads and checks the libraries in a thread, while the process waits for a server."""
+    """Checks the libraries, which the process that reads images loads for a test.
+
+    This process loads them later, while files arrive.
+    """
 
     def __init__(self, images: Images) -> None:
         self._images = images
         self._failure: Exception | None = None
         self._settings = _list_settings(os.environ)  # rasterio adds some when it is imported
-        self._thread = threading.Thread(target=self._load, daemon=True)
         try:
             # Its imports are circular: two threads that import it at once may find half of it.
             import_module("pystac")
-            self._thread.start()
-        except RuntimeError:  # the system allows no more threads
-            self._load()
         except Exception as error:
             self._failure = error
 
@@ -85,8 +83,6 @@ class Libraries:
         Raises:
             UsageError: they can't be loaded, or don't work.
         """
-        if self._thread.ident is not None:
-            self._thread.join()
         if self._failure is None:
             try:
                 self._images.check()
@@ -102,16 +98,6 @@ class Libraries:
                 f"the libraries that read images can't be used: {type(self._failure).__name__} "
                 f"{excerpt(self._failure, 300)}. {remedy}"
             ) from self._failure
-
-    def _load(self) -> None:
-        try:
-            # With too little memory, this raises an exception, while OpenBLAS ends the process.
-            import_module("rasterio.crs")
-            from stage_in.stac.stactools_item import preload
-
-            preload()
-        except Exception as error:
-            self._failure = error
 
 
 def _list_settings(environment: MutableMapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stage_in.disk import OPEN_FOLDER, describe_failure, flush, remove, writing
+from stage_in.disk import OPEN_FOLDER, describe_failure, flush, flush_all, remove, writing
 from stage_in.errors import OutputError, UsageError
 from stage_in.lock import Lock
 from stage_in.ownership import is_marked
@@ -126,9 +126,10 @@ class Output:
             )
         with writing(folder):
             mode = self._folder_mode
-            for path in (*folder.rglob("*"), folder):
+            paths = [*folder.rglob("*"), folder]
+            for path in paths:
                 _set_mode(path, mode)
-                flush(path)
+            flush_all(paths)
         try:
             folder.rename(self.path)
         except OSError as error:

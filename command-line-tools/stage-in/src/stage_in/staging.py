@@ -73,13 +73,16 @@ class Staging:
         )
         self._candidates = Candidates(access, self._client, settings)
 
-    def stage_catalog(self, references: "Sequence[Reference]", output_dir: Path) -> Path:
+    def stage_catalog(
+        self, references: "Sequence[Reference]", output_dir: Path, images: Images
+    ) -> Path:
         """Leave a verified, self-contained STAC catalog of products in a folder, or nothing.
 
         Args:
             references: the platform's STAC items, as objects, dictionaries or ItemCollections, or
                 references that `parse_reference` accepts; at least one.
             output_dir: the folder of the catalog, which appears complete, by one rename.
+            images: reads the images.
 
         Returns:
             The file catalog.json.
@@ -88,36 +91,35 @@ class Staging:
             StageInError: the kind depends on the failure.
         """
         check_path(output_dir)
-        with Images() as images:
-            libraries = Libraries(images)
-            orders = read_orders(
-                references, self._access, self._client, self._arrivals, self._settings.patience
-            )
-            names = [order.product.name for order in orders]
-            what = names[0].id if len(names) == 1 else f"{len(names)} products"
-            with Output(output_dir) as output:
-                path = output.path / CATALOG
-                published = find_published(names, output.path, self._settings.bands)
-                if published is not None:
-                    libraries.check()
-                    self._repair(published, output, orders, images)
-                    verb = "is" if len(names) == 1 else "are"
-                    for name in names:
-                        logger.debug(
-                            "{product} is verified again", event="complete", product=name.id
-                        )
-                    logger.success(
-                        "{} {} complete already: {catalog}",
-                        *(what, verb),
-                        event="catalog",
-                        catalog=path,
+        libraries = Libraries(images)
+        orders = read_orders(
+            references, self._access, self._client, self._arrivals, self._settings.patience
+        )
+        names = [order.product.name for order in orders]
+        what = names[0].id if len(names) == 1 else f"{len(names)} products"
+        with Output(output_dir) as output:
+            path = output.path / CATALOG
+            published = find_published(names, output.path, self._settings.bands)
+            if published is not None:
+                libraries.check()
+                self._repair(published, output, orders, images)
+                verb = "is" if len(names) == 1 else "are"
+                for name in names:
+                    logger.debug(
+                        "{product} is verified again", event="complete", product=name.id
                     )
-                    return path
-                self._stage(orders, output, images, libraries)
-                write_files(output.catalog, {CATALOG: make_catalog_file(names)})
-                output.publish(output.catalog)
-            logger.success("Staged {}: {catalog}", what, event="catalog", catalog=path)
-            return path
+                logger.success(
+                    "{} {} complete already: {catalog}",
+                    *(what, verb),
+                    event="catalog",
+                    catalog=path,
+                )
+                return path
+            self._stage(orders, output, images, libraries)
+            write_files(output.catalog, {CATALOG: make_catalog_file(names)})
+            output.publish(output.catalog)
+        logger.success("Staged {}: {catalog}", what, event="catalog", catalog=path)
+        return path
 
     def stage_safe_folder(self, item: "pystac.Item", parent: Path) -> Path:
         """Download the files of a product, verified, without a catalog.
@@ -169,6 +171,7 @@ class Staging:
             self._settings,
             libraries.check,
             read_item,
+            images.read_ahead,
         )
         workers = Workers(min(len(orders), MAX_PRODUCTS))
 

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,15 @@ def _answer() -> Iterator[dict[str, Any]]:
 
 
 def _try_out() -> None:
-    """Load the libraries, resolve one EPSG code, and open one tiny JPEG 2000 image."""
+    """Load the libraries, resolve one EPSG code, and open one tiny JPEG 2000 image.
+
+    The libraries that make items are loaded only to find out whether they can be. The parent
+    process loads them later, while it downloads files.
+    """
     from rasterio.crs import CRS
     from rasterio.io import MemoryFile
 
+    import_module("stactools.sentinel2.stac")
     CRS.from_epsg(32632)
     with MemoryFile(_IMAGE, ext=".jp2") as file, file.open(driver="JP2OpenJPEG") as image:
         image.read()

@@ -46,6 +46,7 @@ class Images:
         self._failure: Exception | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._rasters: dict[Path, Raster | Exception] = {}
         self._lock = threading.RLock()
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; "
@@ -99,13 +100,26 @@ class Images:
         if self._failure is not None:
             raise self._failure
 
+    def read_ahead(self, path: Path, name: str) -> None:
+        """Read the header of a file if it is an image, for a later call of `read_raster`."""
+        if path.suffix == ".jp2":
+            try:
+                self._rasters[path] = self.read_raster(path, name)
+            except Exception as error:  # read_raster will raise it
+                self._rasters[path] = error
+
     def read_raster(self, path: Path, name: str) -> Raster:
-        """Read the header of a JPEG 2000 file, as `Raster.read` does.
+        """Read the header of a JPEG 2000 file, as `Raster.read` does, unless it was read ahead.
 
         Raises:
             ProductError: it is not such a file.
             LimitError: reading it takes too much memory or time.
         """
+        known = self._rasters.pop(path, None)
+        if isinstance(known, Raster):
+            return known
+        if known is not None:
+            raise known
         answer = self._ask(path, name, None)
         answer["shape"] = tuple(answer["shape"])
         answer["transform"] = answer["transform"] and tuple(answer["transform"])
@@ -123,9 +137,9 @@ class Images:
         return base64.b64decode(answer["content"]), (rows, columns)
 
     def _ask(self, path: Path, name: str, size: int | None) -> dict[str, Any]:
-        self.check()
         request = {"path": str(path.absolute()), "name": name, "size": size}
         with self._lock:
+            self.check()
             with suppress(BrokenPipeError):  # it has ended, and _receive says why
                 stream = cast("IO[bytes]", cast("subprocess.Popen[bytes]", self._process).stdin)
                 stream.write(f"{json.dumps(request)}\n".encode())
@@ -146,29 +160,35 @@ class Images:
         poll.register(stream, select.POLLIN)
         if not poll.poll(_MAX_WAIT * 1000):
             process.kill()
-            raise LimitError(f"expected to read {name} in {_MAX_WAIT} seconds, found no end of it")
+            self._failure = LimitError(
+                f"expected to read {name} in {_MAX_WAIT} seconds, found no end of it"
+            )
+            raise self._failure
         line = stream.readline(_MAX_ANSWER)
         if line.endswith(b"\n"):
             answer: dict[str, Any] = json.loads(line)
             return answer
-        code = process.wait()
+        self._failure = self._explain_end(process.wait(), name)  # also of what is read later
+        raise self._failure
+
+    def _explain_end(self, code: int, name: str) -> Exception:
         if code > 0 and not self._ready:
-            raise UsageError(
+            return UsageError(
                 f"the process that reads images ended with {code} before it was ready. Install the "
                 "tool again"
             )
         if -code in _SIGNALS_OF_OTHERS or not self._ready:
-            raise UsageError(
+            return UsageError(
                 f"the process that reads images was ended from outside, with {code}, while it read "
                 f"{name}. It may use {MAX_MEMORY} bytes: raise the limit of memory of this "
                 "machine, container or job"
             )
         if -code == signal.SIGXCPU:
-            raise LimitError(
+            return LimitError(
                 f"expected to read {name} in {MAX_SECONDS} seconds of processor time, found that "
                 "it takes more"
             )
-        raise LimitError(
+        return LimitError(
             f"expected {name} to be a readable JPEG 2000 image: reading it takes more than "
             f"{MAX_MEMORY} bytes of memory, or crashes the library, with {code}"
         )

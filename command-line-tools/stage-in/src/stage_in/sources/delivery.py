@@ -35,6 +35,7 @@ class Delivery:
         settings: Settings,
         check_libraries: Callable[[], object] = lambda: None,
         check_metadata: Callable[[SafeFolder], object] = lambda folder: None,
+        on_file: Callable[[Path, str], object] = lambda path, name: None,
     ) -> None:
         """Prepare; nothing is requested yet.
 
@@ -45,6 +46,7 @@ class Delivery:
             settings: what the user chose.
             check_libraries: as for `Download`.
             check_metadata: as for `Download`.
+            on_file: as for `Download`.
         """
         self._trust = trust
         self._client = client
@@ -52,6 +54,7 @@ class Delivery:
         self._settings = settings
         self._check_libraries = check_libraries
         self._check_metadata = check_metadata
+        self._on_file = on_file
 
     def deliver(
         self,
@@ -108,6 +111,7 @@ class Delivery:
                         arrivals,
                         self._check_libraries,
                         self._check_metadata,
+                        self._on_file,
                         parent,
                     ).run()
                 except StageInError as error:

@@ -55,6 +55,7 @@ class Download:
         arrivals: Arrivals,
         check_libraries: Callable[[], object],
         check_metadata: Callable[[SafeFolder], object],
+        on_file: Callable[[Path, str], object] = lambda path, name: None,
         parent: Workers | None = None,
     ) -> None:
         """Prepare a download; nothing is requested yet.
@@ -68,6 +69,7 @@ class Download:
             check_libraries: called once the manifest has arrived, while which they load.
             check_metadata: called once, as soon as the metadata files are there. It raises if no
                 item can be made of them, so that the large files need not arrive first.
+            on_file: called with the path and the name of each verified file, while others arrive.
             parent: the workers one of whose tasks runs this download.
         """
         self._source = source
@@ -79,6 +81,7 @@ class Download:
         self._retries = Retries(arrivals, settings.patience, self._workers.sleep)
         self._check_libraries = check_libraries
         self._check_metadata = check_metadata
+        self._on_file = on_file
         self._missing_metadata: set[str] = set()
         self._wanted: dict[str, Entry] = {}
         self._unlisted: dict[str, Entry] = {}
@@ -208,9 +211,6 @@ class Download:
         """Complete a file by one of several attempts."""
         with logger.contextualize(product=self._name.id, file=entry.path):
             self._retries(lambda: next(attempts)())
-        # Here the connection is free again: another worker downloads while this one waits.
-        with writing(self._safe / entry.path):
-            flush(self._safe / entry.path)
         logger.debug(
             "Verified {file}",
             event="file",
@@ -218,9 +218,16 @@ class Download:
             file=entry.path,
             bytes=entry.size,
         )
+        self._workers.add_later(partial(self._finish_later, folder, entry.path))
+
+    def _finish_later(self, folder: SafeFolder, path: str) -> None:
+        """Do with a verified file what needs no connection, so that none waits for it."""
+        with writing(self._safe / path):
+            flush(self._safe / path)
+        self._on_file(self._safe / path, path)
         with self._lock:
-            was_missing = entry.path in self._missing_metadata
-            self._missing_metadata.discard(entry.path)
+            was_missing = path in self._missing_metadata
+            self._missing_metadata.discard(path)
             is_last = was_missing and not self._missing_metadata
         if is_last:
             self._check_metadata(folder)

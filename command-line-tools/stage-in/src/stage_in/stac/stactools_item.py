@@ -28,13 +28,15 @@ _making = threading.Lock()
 
 
 def preload() -> None:
-    """Import the heavy libraries, which takes a second, while the process waits for a server.
+    """Import the heavy libraries, which takes half a second.
 
     Importing stactools-sentinel2 makes pystac read through fsspec in the whole process. That
     misinterprets paths that contain `::` or `://`, so pystac's own way to read is restored.
     """
     with _loading:
         if "stactools.sentinel2.stac" not in sys.modules:
+            # With too little memory, this raises an exception, while OpenBLAS ends the process.
+            import rasterio.crs  # noqa: F401
             from pystac.stac_io import StacIO
 
             before = type(StacIO.default())

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from stage_in.errors import BusyError
 from stage_in.logger import logger
@@ -60,7 +61,8 @@ class Pacing:
         self._limited = 0.0  # when a service asked for fewer requests
         self.max_wait = max_wait
         self._open = self._unanswered = self._refusals = 0
-        self._waiting: list[int] = []  # the turns of those who wait
+        self._waiting: list[tuple[int, int]] = []  # the turns of those who wait, and their order
+        self._order = count()
         self._closed: deque[float] = deque(maxlen=32)
         self._not_before = 0.0
         self.latency = 0.0
@@ -101,7 +103,7 @@ class Pacing:
         passes through counts as a refusal.
 
         Args:
-            turn: of the downloads that wait, those with the lowest get the next slot.
+            turn: of the downloads that wait, the first of those with the lowest gets the next slot.
         """
         requested, predictions = self._enter(turn)
         answers: list[bool] = []
@@ -142,14 +144,15 @@ class Pacing:
         """Wait for a slot and take it; return the time and the predictions of the answer."""
         with self._condition:
             generation = self._generation
-            self._waiting.append(turn)
+            place = turn, next(self._order)
+            self._waiting.append(place)
             try:
-                while turn > min(self._waiting) or not self._may_request():
+                while place > min(self._waiting) or not self._may_request():
                     self._condition.wait(CHECK_INTERVAL)
                     if generation != self._generation:
                         raise BusyError("another source has started")
             finally:
-                self._waiting.remove(turn)
+                self._waiting.remove(place)
             now = time.monotonic()
             counted = {lag: self._count_closed(lag, now) for lag in LAGS}
             predictions = {

@@ -2,8 +2,9 @@
 
 import heapq
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TypeVar
 
@@ -40,6 +41,8 @@ class Workers:
         self._children: set[Workers] = set()
         self._parent = parent
         self._tasks: list[tuple[int, int, Callable[[], None]]] = []
+        self._later: deque[Callable[[], None]] = deque()
+        self._has_background = False
         self._order = count()
         self._unfinished = 0
         self._busy = 0
@@ -51,6 +54,20 @@ class Workers:
         """Add a task. A task may add others."""
         with self._condition:
             heapq.heappush(self._tasks, (-weight, next(self._order), task))
+            self._unfinished += 1
+            self._condition.notify_all()
+
+    def add_later(self, task: Callable[[], None]) -> None:
+        """Add a task that needs no connection: a thread of their own runs these, in order.
+
+        Only tasks add them. If the system allows no such thread, the other threads run them.
+        """
+        with self._condition:
+            if not self._has_background:
+                with suppress(RuntimeError):
+                    threading.Thread(target=self._work, args=[True], daemon=True).start()
+                    self._has_background = True
+            self._later.append(task)
             self._unfinished += 1
             self._condition.notify_all()
 
@@ -167,8 +184,8 @@ class Workers:
                 )
                 return
 
-    def _work(self) -> None:
-        while (task := self._next()) is not None:
+    def _work(self, is_background: bool = False) -> None:
+        while (task := self._next(is_background)) is not None:
             try:
                 task()
             except Stopped:
@@ -182,10 +199,13 @@ class Workers:
                     self._unfinished -= 1
                     self._condition.notify_all()
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self, is_background: bool) -> Callable[[], None] | None:
         with self._condition:
             while self._unfinished and not self._stopped.is_set():
-                if self._tasks:
+                if self._later and (is_background or not self._has_background):
+                    self._busy += 1
+                    return self._later.popleft()
+                if self._tasks and not is_background:
                     self._busy += 1
                     return heapq.heappop(self._tasks)[-1]
                 self._condition.wait()
