@@ -153,6 +153,7 @@ class Pacing:
                         raise BusyError("another source has started")
             finally:
                 self._waiting.remove(place)
+                self._condition.notify_all()  # there may be a slot for the next one, too
             now = time.monotonic()
             counted = {lag: self._count_closed(lag, now) for lag in LAGS}
             predictions = {
