@@ -122,6 +122,26 @@ def test_a_crash_is_blamed_on_the_image(images: Images, new: Path, number: int) 
             images.read_raster(new / find(new, "T*_B02.jp2"), "B02")
 
 
+def test_an_image_is_read_ahead(images: Images, new: Path, tmp_path: Path) -> None:
+    original = new / find(new, "T*_B02.jp2")
+    path = tmp_path / "B02.jp2"
+    path.write_bytes(original.read_bytes())
+    images.read_ahead(path, "B02")
+    path.unlink()
+    assert images.read_raster(path, "B02") == Raster.read(original, "B02")
+    images.read_ahead(path, "B02")
+    with pytest.raises(ProductError, match="B02"):
+        images.read_raster(path, "B02")
+
+
+def test_a_crash_is_blamed_on_the_image_that_was_read_ahead(images: Images, new: Path) -> None:
+    images.check()
+    os.kill(images._process.pid, signal.SIGSEGV)
+    images.read_ahead(new / find(new, "T*_B02.jp2"), "B02")
+    with pytest.raises(LimitError, match="B02"):
+        images.read_raster(new / find(new, "T*_B03.jp2"), "B03")
+
+
 def test_an_end_from_outside_is_blamed_on_the_machine(images: Images, new: Path) -> None:
     images.check()
     images._process.kill()

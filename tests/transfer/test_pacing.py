@@ -104,25 +104,52 @@ def test_slots_that_others_hold_are_learned(clock: Clock) -> None:
         assert pacing.estimate(0, 8.0) == 4.0
 
 
-def test_the_lowest_turn_gets_the_next_slot() -> None:
+def test_the_first_of_the_lowest_turn_gets_the_next_slot() -> None:
     pacing = Pacing(1)
-    served: list[int] = []
+    served: list[str] = []
 
-    def download(turn: int) -> None:
+    def download(turn: int, name: str) -> None:
         with pacing.slot(turn) as granted:
             granted()
-            served.append(turn)
+            served.append(name)
 
+    threads = [
+        threading.Thread(target=download, args=arguments)
+        for arguments in [(3, "e"), (1, "a"), (2, "d"), (1, "b"), (1, "c")]
+    ]
     with pacing.slot() as granted:
         granted()
-        threads = [threading.Thread(target=download, args=(turn,)) for turn in (3, 1, 2)]
-        for thread in threads:
+        for number, thread in enumerate(threads):
             thread.start()
-        while len(pacing._waiting) < len(threads):
-            time.sleep(0.01)
+            while len(pacing._waiting) <= number:
+                time.sleep(0.01)
     for thread in threads:
         thread.join()
-    assert served == [1, 2, 3]
+    assert "".join(served) == "abcde"
+
+
+def test_nobody_takes_a_slot_before_those_who_wait() -> None:
+    """A worker that has ended one download and starts the next one is faster than a waiting one."""
+    pacing = Pacing(1)
+    served: list[str] = []
+
+    def wait() -> None:
+        with pacing.slot() as granted:
+            granted()
+            served.append("waiting")
+
+    thread = threading.Thread(target=wait)
+    with pacing.slot() as granted:
+        granted()
+        thread.start()
+        while not pacing._waiting:
+            time.sleep(0.01)
+    for _ in range(3):
+        with pacing.slot() as granted:
+            granted()
+            served.append("next")
+    thread.join()
+    assert served == ["waiting", "next", "next", "next"]
 
 
 def test_one_request_at_a_time_after_a_refusal(clock: Clock) -> None:

@@ -30,6 +30,42 @@ def test_tasks_run_in_parallel() -> None:
     assert not barrier.broken
 
 
+def test_tasks_without_a_connection_have_a_thread_of_their_own() -> None:
+    """They run in order, while the other threads are busy, and are waited for."""
+    workers = Workers(1)
+    done: list[int] = []
+    released = threading.Event()
+
+    def work() -> None:
+        for number in range(3):
+            workers.add_later(lambda number=number: done.append(number))
+        workers.add_later(released.set)
+        assert released.wait(5)
+        workers.add_later(lambda: time.sleep(0.05))
+        workers.add_later(lambda: done.append(3))
+
+    workers.add(work)
+    workers.run()
+    assert done == [0, 1, 2, 3]
+
+
+def test_without_another_thread_a_worker_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(1)
+    done: list[str] = []
+
+    def work() -> None:
+        def refuse(self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        workers.add(lambda: done.append("task"))
+        workers.add_later(lambda: done.append("later"))
+
+    workers.add(work)
+    workers.run()
+    assert done == ["later", "task"]
+
+
 def test_the_first_failure_stops_the_other_tasks() -> None:
     workers = Workers(2)
     done: list[str] = []

@@ -28,7 +28,7 @@ _NO_MEMORY = re.compile(
 # Variables by which the loader finds other libraries than those that the tool was installed with.
 _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
 # With less, no run can succeed, and some libraries end the process without a message. A run takes
-# 480 MB of address space and 17 open files.
+# 700 MB of address space and 17 open files.
 _MINIMA = {
     resource.RLIMIT_AS: (400_000_000, "bytes of memory", "ulimit -v"),
     resource.RLIMIT_DATA: (300_000_000, "bytes of memory", "ulimit -d"),
