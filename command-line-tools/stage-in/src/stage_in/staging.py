@@ -105,9 +105,7 @@ class Staging:
                 self._repair(published, output, orders, images)
                 verb = "is" if len(names) == 1 else "are"
                 for name in names:
-                    logger.debug(
-                        "{product} is verified again", event="complete", product=name.id
-                    )
+                    logger.debug("{product} is verified again", event="complete", product=name.id)
                 logger.success(
                     "{} {} complete already: {catalog}",
                     *(what, verb),

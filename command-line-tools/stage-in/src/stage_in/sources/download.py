@@ -36,6 +36,8 @@ from stage_in.transfer.retries import Retries
 from stage_in.transfer.workers import Workers
 
 _MAX_NAMED = 10  # files in a warning
+# Larger files are flushed while others arrive. At the end, all files are flushed, many at a time.
+_MIN_FLUSH = 1024 * 1024  # bytes
 
 
 class Download:
@@ -218,12 +220,14 @@ class Download:
             file=entry.path,
             bytes=entry.size,
         )
-        self._workers.add_later(partial(self._finish_later, folder, entry.path))
+        self._workers.add_later(partial(self._finish_later, folder, entry))
 
-    def _finish_later(self, folder: SafeFolder, path: str) -> None:
+    def _finish_later(self, folder: SafeFolder, entry: Entry) -> None:
         """Do with a verified file what needs no connection, so that none waits for it."""
-        with writing(self._safe / path):
-            flush(self._safe / path)
+        path = entry.path
+        if entry.size >= _MIN_FLUSH:
+            with writing(self._safe / path):
+                flush(self._safe / path)
         self._on_file(self._safe / path, path)
         with self._lock:
             was_missing = path in self._missing_metadata
