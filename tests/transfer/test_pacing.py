@@ -105,7 +105,7 @@ def test_slots_that_others_hold_are_learned(clock: Clock) -> None:
 
 
 def test_the_first_of_the_lowest_turn_gets_the_next_slot() -> None:
-    pacing = Pacing(1)
+    pacing = Pacing(1, in_order=True)
     served: list[str] = []
 
     def download(turn: int, name: str) -> None:
@@ -130,7 +130,7 @@ def test_the_first_of_the_lowest_turn_gets_the_next_slot() -> None:
 
 def test_nobody_takes_a_slot_before_those_who_wait() -> None:
     """A worker that has ended one download and starts the next one is faster than a waiting one."""
-    pacing = Pacing(1)
+    pacing = Pacing(1, in_order=True)
     served: list[str] = []
 
     def wait() -> None:

@@ -55,7 +55,7 @@ class Candidates:
             self._s3_client = S3Client(
                 access.s3,
                 BUCKET,
-                Pacing(settings.connections, client.pacing.max_wait),
+                Pacing(settings.connections, client.pacing.max_wait, in_order=True),
                 connections=settings.connections,
                 stall_timeout=client.stall_timeout,
             )
