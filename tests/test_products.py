@@ -4,6 +4,8 @@ import json
 import random
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,9 @@ from sandbox.limits import Limits
 from sandbox.product import NEW, make_product
 from sandbox.server import Sandbox
 from stage_in import stage
-from tests.conftest import SameTree, StageIn
+from tests.conftest import ROOT, SameTree, StageIn
+
+COMMANDS = ROOT / "docs/commands.md"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +94,7 @@ def test_one_catalog(
         alone.rename(tmp_path / safe.stem)
 
 
-@pytest.mark.parametrize("place", ["file", "url"])
+@pytest.mark.parametrize("place", ["file", "url", "pipe"])
 def test_the_result_of_a_search(
     stage_in: StageIn, platform: Sandbox, three: list[Path], place: str
 ) -> None:
@@ -102,6 +106,9 @@ def test_the_result_of_a_search(
     else:
         (stage_in.folder / "found.json").write_text(json.dumps(collection))
         reference = "found.json"
+    if place == "pipe":
+        reference = "-"
+        stage_in = replace(stage_in, through=("sh", "-c", '"$@" < found.json', "sh"))
     run = stage_in(reference)
     assert run.code == 0, run.log
     assert "has more pages" in run.log
@@ -218,3 +225,39 @@ def test_from_python(
     assert {item.id for item in catalog.get_items()} == {safe.stem for safe in three}
     assert news == sorted(news, key=lambda pair: pair[0])
     assert news[-1][0] >= sum(path.stat().st_size for safe in three for path in safe.rglob("*.jp2"))
+
+
+def test_the_example_from_a_search_to_reflectance(
+    stage_in: StageIn, platform: Sandbox, three: list[Path]
+) -> None:
+    """The documented example, with the sandbox's address in place of the platform's."""
+    pytest.importorskip("pystac_client")
+    core, search = (f"https://api.stacspec.org/v1.0.0/{part}" for part in ("core", "item-search"))
+    origin = platform.stac
+    platform.pages["/v1"] = {
+        **{"type": "Catalog", "id": "x", "description": "x", "stac_version": "1.0.0"},
+        "conformsTo": [core, search],
+        "links": [
+            {"rel": "root", "href": f"{origin}/v1"},
+            {"rel": "search", "href": f"{origin}/v1/search", "type": "application/geo+json"},
+        ],
+    }
+    platform.pages["/v1/search"] = {**make_collection(platform, three[1:]), "links": []}
+    (example,) = (
+        block
+        for block in re.findall(r"```python\n(.*?)```", COMMANDS.read_text(), re.DOTALL)
+        if "pystac_client" in block
+    )
+    program = example.replace("https://stac.dataspace.copernicus.eu", origin)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=stage_in.folder,
+        env=stage_in.environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stderr
+    shown = dict(line.split() for line in run.stdout.splitlines())
+    assert {*shown} == {safe.stem for safe in three[1:]}
+    assert all(0 < float(mean) < 1 for mean in shown.values())
