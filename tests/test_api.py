@@ -154,7 +154,7 @@ def test_a_second_call_verifies_and_downloads_nothing(platform: Sandbox, new: Pa
 def test_a_call_after_a_failure_resumes(platform: Sandbox, new: Path) -> None:
     fault = platform.faults.add("on=download path=*_B12.jp2* status=503")
     with pytest.raises(TemporaryError, match="no new data arrived") as caught:
-        stage(platform.item_url(new.name), patience=1)
+        stage(platform.item_url(new.name), patience=5)
     assert any("resume" in note for note in caught.value.__notes__)
     platform.faults.remove(fault)
     before = count_downloads(platform)
