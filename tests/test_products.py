@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pystac
@@ -18,7 +19,7 @@ from sandbox.faults import Fault
 from sandbox.limits import Limits
 from sandbox.product import NEW, make_product
 from sandbox.server import Sandbox
-from stage_in import stage
+from stage_in import ProductError, StageInError, UsageError, stage
 from tests.conftest import ROOT, SameTree, StageIn
 
 COMMANDS = ROOT / "docs/commands.md"
@@ -225,6 +226,20 @@ def test_from_python(
     assert {item.id for item in catalog.get_items()} == {safe.stem for safe in three}
     assert news == sorted(news, key=lambda pair: pair[0])
     assert news[-1][0] >= sum(path.stat().st_size for safe in three for path in safe.rglob("*.jp2"))
+
+
+@pytest.mark.parametrize(
+    ("items", "kind"),
+    [
+        (pystac.ItemCollection([]), ProductError),
+        ([], UsageError),
+        (None, UsageError),
+    ],
+)
+def test_nothing_to_stage(tmp_path: Path, items: Any, kind: type[StageInError]) -> None:
+    with pytest.raises(kind, match="expected"):
+        stage(items, tmp_path / "catalog", access_token="x" * 20)
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_the_example_from_a_search_to_reflectance(

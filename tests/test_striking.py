@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from stage_in import secrets
 from stage_in.secrets import (
     clean,
     excerpt,
@@ -180,3 +181,12 @@ def test_secrets_of_a_long_run_take_no_memory() -> None:
         register(f"token-{number:03}-{'x' * 20}")
     assert strike("token-000") == "token-000"
     assert strike(f"token-099-{'x' * 20}") == "[secret]"
+
+
+def test_secrets_in_urls_are_forgotten_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_registry", secrets._Registry())
+    secrets.register("sword fish of the account")
+    for number in range(300):
+        secrets.register_url(f"https://stac.example/x?sig=signature-{number:04}")
+    assert secrets.strike("sword fish of the account") == secrets.MARK
+    assert secrets.strike("signature-0299") == secrets.MARK

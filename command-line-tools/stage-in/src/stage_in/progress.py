@@ -48,6 +48,7 @@ class Progress:
         """Show that `received` of `expected` bytes have arrived."""
         if not expected:
             return
+        expected = max(expected, received)  # some small files are not expected
         now = time.monotonic()
         if self._start is None:
             self._start, self._started = received, now

@@ -20,7 +20,7 @@ _MIN_LENGTH = 8  # characters; ordinary words may contain a shorter secret by ch
 _LONG_PART = 12  # characters of a secret that are struck although the rest is missing;
 _SHORT_PART = 8  # so many, if they are at least half of it
 _SEED = 5  # characters that are looked up first
-_MAX_SECRETS = 40  # a program that runs for months renews tokens without end
+_MAX_SECRETS = 200  # a program that runs for months renews tokens without end
 _MAX_LENGTH = 10_000  # characters of a text that are looked at; the rest is left out
 _MAX_ESCAPES = 3  # levels of escape sequences inside of each other
 
@@ -39,13 +39,19 @@ _ORDINARY = fold(
 _TOKEN = re.compile(r"eyJ[\w-]{8,}(?:(?:\.|\s*[\r\n]\s*)[\w-]*)*", re.ASCII)
 
 
-def register(*secrets: str) -> None:
-    """Strike these secrets from now on; empty ones and placeholders for one are ignored."""
+def register(*secrets: str, in_url: bool = False) -> None:
+    """Strike these secrets from now on; empty ones and placeholders for one are ignored.
+
+    Args:
+        secrets: the secrets.
+        in_url: whether they come from a URL. There may be many of these, so they are forgotten
+            before others.
+    """
     with _registry.lock:
         for secret in secrets:
             stripped = secret.strip()
             if stripped and not _REFERENCE.fullmatch(stripped):
-                _registry.add(stripped)
+                _registry.add(stripped, in_url=in_url)
 
 
 def register_login(user: str, password: str) -> None:
@@ -78,7 +84,7 @@ def register_url(url: str) -> None:
     for parameter in re.split("[?;#&]", unquote(unquote(url)))[1:]:
         name, _, value = parameter.partition("=")
         if _PARAMETER.search(name) and len(value) >= _MIN_LENGTH:
-            register(value)
+            register(value, in_url=True)
 
 
 def strike(text: str) -> str:
@@ -124,15 +130,23 @@ class _Registry:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._secrets: dict[str, tuple[bytes, ...]] = {}
+        self._in_urls: dict[str, None] = {}
         self._patterns: list[re.Pattern[str]] = [_TOKEN]
         self._short: list[bytes] = []
         self._forms = b""
 
-    def add(self, secret: str) -> None:
+    def add(self, secret: str, *, in_url: bool) -> None:
+        is_new = secret not in self._secrets
         forms = self._secrets.pop(secret, None) or tuple(list_forms(secret, _MIN_LENGTH))
         self._secrets[secret] = forms
+        if not in_url:
+            self._in_urls.pop(secret, None)
+        elif is_new:
+            self._in_urls[secret] = None
         while len(self._secrets) > _MAX_SECRETS:
-            del self._secrets[next(iter(self._secrets))]
+            oldest = next(iter(self._in_urls or self._secrets))
+            self._in_urls.pop(oldest, None)
+            del self._secrets[oldest]
         patterns = [_TOKEN]
         for text in self._secrets:
             if len(text) < _MIN_LENGTH:

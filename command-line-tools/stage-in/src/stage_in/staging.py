@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stage_in.disk import check_disk_space
-from stage_in.errors import StageInError
+from stage_in.errors import NotFoundError, ProductError, StageInError
 from stage_in.libraries import Libraries, check_path
 from stage_in.logger import logger
 from stage_in.output import Output
@@ -63,7 +63,7 @@ class Staging:
         self._access = access
         self._settings = settings
         self._totals = Totals(on_news)
-        self._arrivals = self._totals.add()  # of documents that belong to no product
+        self._arrivals = self._totals.make_uncounted()  # of items and lists
         self._client = Client(
             access.trust,
             access.credentials or NoTokens(),
@@ -180,7 +180,7 @@ class Staging:
                 )
                 files = make_item_files(folder, order.item, images, names)
             except StageInError as error:
-                if len(orders) > 1:
+                if len(orders) > 1 and isinstance(error, ProductError | NotFoundError):
                     error.add_note(f"This is the failure of {order.product.id}.")
                 raise
             write_files(output.catalog, files)

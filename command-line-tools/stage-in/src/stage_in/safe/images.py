@@ -48,6 +48,9 @@ class Images:
         self._ready = False
         self._rasters: dict[Path, Raster | Exception] = {}
         self._lock = threading.RLock()
+        self._start()
+
+    def _start(self) -> None:
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; "
             "from stage_in.safe.image_process import main; main()"
@@ -80,9 +83,16 @@ class Images:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+        with self._lock:
+            self._failure = RuntimeError("the process that reads images has been ended")
+            self._end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        self._ready = False
+        if process is not None:
+            process.kill()
+            process.communicate()
 
     def check(self) -> None:
         """Wait until the process has loaded its libraries.
@@ -91,7 +101,7 @@ class Images:
             Exception: they can't be loaded, or don't work, on this machine.
         """
         with self._lock:
-            if self._failure is None and not self._ready:
+            if self._failure is None and not self._ready and self._process is not None:
                 failure = self._receive("one pixel").get("failure")
                 self._ready = failure is None
                 if failure is not None:
@@ -139,6 +149,8 @@ class Images:
     def _ask(self, path: Path, name: str, size: int | None) -> dict[str, Any]:
         request = {"path": str(path.absolute()), "name": name, "size": size}
         with self._lock:
+            if self._process is None and self._failure is None:  # the last image has ended it
+                self._start()
             self.check()
             with suppress(BrokenPipeError):  # it has ended, and _receive says why
                 stream = cast("IO[bytes]", cast("subprocess.Popen[bytes]", self._process).stdin)
@@ -159,17 +171,18 @@ class Images:
         poll = select.poll()
         poll.register(stream, select.POLLIN)
         if not poll.poll(_MAX_WAIT * 1000):
-            process.kill()
-            self._failure = LimitError(
-                f"expected to read {name} in {_MAX_WAIT} seconds, found no end of it"
-            )
-            raise self._failure
+            self._end()
+            raise LimitError(f"expected to read {name} in {_MAX_WAIT} seconds, found no end of it")
         line = stream.readline(_MAX_ANSWER)
         if line.endswith(b"\n"):
             answer: dict[str, Any] = json.loads(line)
             return answer
-        self._failure = self._explain_end(process.wait(), name)  # also of what is read later
-        raise self._failure
+        error = self._explain_end(process.wait(), name)
+        if self._ready:
+            self._end()
+        else:
+            self._failure = error
+        raise error
 
     def _explain_end(self, code: int, name: str) -> Exception:
         if code > 0 and not self._ready:

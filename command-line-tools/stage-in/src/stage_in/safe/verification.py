@@ -50,6 +50,7 @@ def write_verified(
                 if size > entry.size:
                     break
                 file.write(chunk)
+                file.flush()  # nothing is written once a run has stopped this
                 if digest is not None:
                     digest.update(chunk)
             file.truncate()

@@ -50,6 +50,7 @@ class Candidates:
         self._access = access
         self._client = client
         self._settings = settings
+        self._given_up: set[type] = set()
         self._s3_client = None
         if access.s3 is not None:
             self._s3_client = S3Client(
@@ -90,17 +91,22 @@ class Candidates:
                 raise
             path = ""
             logger.warning("Neither a mounted archive nor S3 can be used: {}", error)
-        if path and self._access.eodata is not None:
+        if path and self._access.eodata is not None and MountSource not in self._given_up:
             sources.append(MountSource(self._access.eodata / path, arrivals, connections))
-        if path and self._s3_client is not None:
+        if path and self._s3_client is not None and S3Source not in self._given_up:
             connections = self._settings.connections
             sources.append(S3Source(path, self._s3_client, arrivals, connections, nodes.list_files))
         if has_token and transport in {"auto", "nodes"}:
             sources += [nodes, archive]
         return sources
 
-    def start_over(self) -> None:
-        """End what a source has left waiting: another one starts."""
+    def start_over(self, source: Source, error: StageInError) -> None:
+        """End what a source has left waiting: another one starts.
+
+        A mount or object store that can't be used is not tried for other products of this run.
+        """
+        if isinstance(error, CredentialsError | TemporaryError):
+            self._given_up.add(type(source))
         self._client.pacing.start_over()
         if self._s3_client is not None:
             self._s3_client.pacing.start_over()

@@ -125,6 +125,6 @@ class Delivery:
                         source=following.name,
                         error=error,
                     )
-                self._candidates.start_over()
-                arrivals.restart_silence()
+                    self._candidates.start_over(source, error)
+                    arrivals.restart_silence()
         raise AssertionError("the last source has neither delivered nor failed")

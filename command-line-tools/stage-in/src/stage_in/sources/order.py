@@ -1,6 +1,7 @@
 """The order that a user gives: which products to stage, and the items that describe them."""
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,13 +45,19 @@ class Order:
         )
 
 
-def list_references(items: "Reference | Iterable[Reference]") -> list[Reference]:
+def list_references(
+    items: "Reference | os.PathLike[str] | Iterable[Reference | os.PathLike[str]]",
+) -> list[Reference]:
     """Return one or several references as a list."""
     import pystac
 
-    if isinstance(items, str | Mapping | pystac.Item | pystac.ItemCollection):
+    if isinstance(items, str | os.PathLike):
+        return [os.fspath(items)]
+    if isinstance(items, Mapping | pystac.Item | pystac.ItemCollection):
         return [items]
-    return [*items]
+    if not isinstance(items, Iterable):
+        raise _refuse(items)
+    return [os.fspath(item) if isinstance(item, os.PathLike) else item for item in items]
 
 
 def read_orders(
@@ -82,7 +89,7 @@ def read_orders(
     found: dict[int, Sequence[pystac.Item]] = {}
     remote: dict[int, Callable[[], Sequence[pystac.Item]]] = {}
     files: dict[int, Path] = {}
-    missing: list[str] = []
+    missing: dict[NotFoundError, list[str]] = {}
     for number, reference in enumerate(references):
         if not isinstance(reference, str):
             found[number] = _read_object(reference)
@@ -99,24 +106,32 @@ def read_orders(
     for number, path in files.items():
         # A pipe that delivers nothing ends the run like a server.
         found[number] = wait_for_answer(partial(load_items, path), arrivals, patience)
-    with explained(missing, access.trust):
+    try:
         answers = retry_until_answered([*remote.values()], arrivals, patience)
+    except NotFoundError as error:
+        with explained(missing[error], access.trust):
+            raise
     found.update(zip(remote, answers, strict=True))
     orders: dict[str, Order] = {}
     for number in range(len(references)):
         for order in _find_products(found[number], access.trust.origins, files.get(number)):
             orders.setdefault(order.product.id, order)
+    if not orders:
+        raise ProductError("expected at least one item in the ItemCollections, found none")
     return [*orders.values()]
 
 
 def _find_items(
-    urls: list[str], client: Client, stand_ins: Sequence[str], missing: list[str]
+    urls: list[str],
+    client: Client,
+    stand_ins: Sequence[str],
+    missing: dict[NotFoundError, list[str]],
 ) -> "Sequence[pystac.Item]":
-    """Read items; if there are none, note the URLs."""
+    """Read items; if there are none, note the URLs for the error."""
     try:
         return find_items(urls, client, stand_ins)
-    except NotFoundError:
-        missing[:] = urls
+    except NotFoundError as error:
+        missing[error] = urls
         raise
 
 
@@ -131,12 +146,9 @@ def _read_object(
     if isinstance(reference, pystac.ItemCollection):
         return reference.items
     try:
-        content = json.dumps(reference)
+        content = json.dumps(dict(reference))
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(
-            "expected a STAC item, an ItemCollection, a URL, a path or a product name, found "
-            f"{type(reference).__name__}"
-        ) from error
+        raise _refuse(reference) from error
     return parse_items(content.encode(), "a dictionary")
 
 
@@ -153,3 +165,10 @@ def _find_products(
             f"as {EXAMPLE} and a Product asset at a host of the platform or one named in "
             "CDSE_TRUSTED_HOSTS, found another id, asset or host"
         ) from error
+
+
+def _refuse(found: object) -> UsageError:
+    return UsageError(
+        "expected a STAC item, an ItemCollection, a URL, a path or a product name, found "
+        f"{type(found).__name__}"
+    )

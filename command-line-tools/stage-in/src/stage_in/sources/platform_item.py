@@ -1,6 +1,7 @@
 """The platform's STAC item, from a URL or a file."""
 
 import json
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # memory of their text, so values are counted as well.
 MAX_ITEM_SIZE = 16 * 1024 * 1024  # bytes of an item or an ItemCollection
 MAX_VALUES = 700_000
+_parsing = threading.Lock()
 
 
 def fetch_items(url: str, client: Client) -> "list[pystac.Item]":
@@ -94,7 +96,9 @@ def load_items(path: Path) -> "list[pystac.Item]":
         found = getattr(error, "strerror", None) or error
         raise ProductError(f"expected a STAC item at {excerpt(path, 100)!r}: {found}") from error
     if len(content) > MAX_ITEM_SIZE:
-        raise ProductError(f"expected at most {MAX_ITEM_SIZE} bytes at {path}, found more")
+        raise ProductError(
+            f"expected at most {MAX_ITEM_SIZE} bytes at {path}, found more. Give several files"
+        )
     return parse_items(content, str(path), show=lambda found: "something else")
 
 
@@ -121,7 +125,7 @@ def parse_items(
     if sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES:
         raise ProductError(
             f"expected at most {MAX_VALUES} values in the items at {source}, found more. Give "
-            "several smaller files"
+            "several files"
         )
     try:
         fields: Any = json.loads(content, parse_constant=_refuse_constant)
@@ -163,7 +167,7 @@ def _parse_item(fields: Any, source: str, show: Callable[[str], str]) -> "pystac
             f"{source}, found {show(excerpt(kind, 40))}"
         )
     try:
-        with warnings.catch_warnings():
+        with _parsing, warnings.catch_warnings():  # which is not made for several threads
             warnings.simplefilter("ignore")  # pystac warns of items that call themselves deprecated
             item = pystac.Item.from_dict(fields, preserve_dict=False)
     except MemoryError:  # this machine's fault

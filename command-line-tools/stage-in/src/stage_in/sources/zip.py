@@ -142,6 +142,8 @@ class ZipSource:
             self._check_size(body.start + (body.length or 0))
             if body.length:
                 self._arrivals.expect(body.start + body.length, self._product.zip_url, body.start)
+            if self._is_closed:
+                raise Stopped
             with writing(part), part.open("r+b" if body.start else "wb") as file:
                 if not body.start:
                     share(part)

@@ -61,10 +61,10 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
     Raises:
         ProductError: stactools-sentinel2 fails.
     """
-    documents = {
-        f"{name.folder}/{path}": _adapt(content, path) for path, content in metadata.items()
-    }
+    documents: dict[str, bytes] = {}
     with _making, _reading_only(documents):
+        for path, content in metadata.items():  # prefixes are registered for all threads
+            documents[f"{name.folder}/{path}"] = _adapt(content, path)
         import pystac
         from stactools.sentinel2.stac import create_item
 

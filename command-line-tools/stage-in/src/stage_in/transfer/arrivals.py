@@ -127,6 +127,10 @@ class Totals:
         self._lock = threading.Lock()
         self._silence = Silence()
 
+    def make_uncounted(self) -> Arrivals:
+        """Return what notices the bytes of documents, which are not expected beforehand."""
+        return Arrivals(silence=self._silence)
+
     def add(self, expected: int = 0) -> Arrivals:
         """Return what counts the bytes of one more product.
 

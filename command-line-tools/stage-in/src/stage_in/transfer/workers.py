@@ -186,17 +186,18 @@ class Workers:
 
     def _work(self, is_background: bool = False) -> None:
         while (task := self._next(is_background)) is not None:
+            has_stopped = False
             try:
                 task()
             except Stopped:
-                pass
+                has_stopped = True
             except BaseException as error:
                 self._failure = self._failure or error
                 self.stop()
             finally:
                 with self._condition:
                     self._busy -= 1
-                    self._unfinished -= 1
+                    self._unfinished -= not has_stopped
                     self._condition.notify_all()
 
     def _next(self, is_background: bool) -> Callable[[], None] | None:
