@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -38,7 +39,7 @@ def run_on_terminal(
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_take_terminal,
         **options,  # type: ignore[call-overload]
     )
     os.close(theirs)
@@ -63,6 +64,12 @@ def run_on_terminal(
             os.write(ours, typed.encode())
     os.close(ours)
     return process.wait(60), written.decode()
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of this process, whose Ctrl-C it does not ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background inherit that it does
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def show(written: str, columns: int) -> list[str]:
