@@ -100,7 +100,9 @@ def workflow(path: str) -> str:
     for name, step in fields["steps"].items():
         lines.append(f'  {name}["{name}{" (scattered)" if "scatter" in step else ""}"]')
         for source in step["in"].values():
-            start, _, output = str(source).partition("/")
+            if not isinstance(source, str):
+                continue  # an expression
+            start, _, output = source.partition("/")
             lines.append(
                 f"  {start} -- {output} --> {name}" if output else f"  in_{start} --> {name}"
             )
