@@ -158,6 +158,19 @@ class StageIn:
         assert out == ""
         return Run(process.returncode, log)
 
+    def run_python(
+        self, code: str, *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python code that uses the package, in place of the command."""
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=self.folder,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
 
 @pytest.fixture
 def stage_in(platform: Sandbox, tmp_path: Path) -> StageIn:

@@ -96,14 +96,7 @@ catalog = stage(sys.argv[1], "out", assets=["B04"])
 assert read_state() == before
 print([item.id for item in catalog.get_items()])
 """
-    shown = subprocess.run(
-        [sys.executable, "-c", script, platform.item_url(new.name)],
-        cwd=stage_in.folder,
-        env=stage_in.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    shown = stage_in.run_python(script, platform.item_url(new.name))
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout == f"{[new.stem]}\n"
 

@@ -4,8 +4,6 @@ import json
 import random
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -264,14 +262,7 @@ def test_the_example_from_a_search_to_reflectance(
         if "pystac_client" in block
     )
     program = example.replace("https://stac.dataspace.copernicus.eu", origin)
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        cwd=stage_in.folder,
-        env=stage_in.environment(),
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    run = stage_in.run_python(program, PYTHONWARNINGS="ignore")
     assert run.returncode == 0, run.stderr
     shown = dict(line.split() for line in run.stdout.splitlines())
     assert {*shown} == {safe.stem for safe in three[1:]}

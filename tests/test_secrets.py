@@ -269,13 +269,8 @@ def test_exceptions_of_the_api_have_no_secret(
         token = platform.mint()
     message = json.dumps({"code": "X", "message": echo(token)[:3500]})
     platform.faults.add(f"on=download status=401 body={shlex.quote(message)}")
-    run = subprocess.run(
-        [sys.executable, "-c", API, platform.item_url(new.name), function],
-        cwd=stage_in.folder,
-        env=stage_in.environment(CDSE_ACCESS_TOKEN=token),
-        capture_output=True,
-        text=True,
-        timeout=60,
+    run = stage_in.run_python(
+        *(API, platform.item_url(new.name), function), CDSE_ACCESS_TOKEN=token
     )
     assert run.returncode == 3, run.stderr
     assert "[secret]" in run.stdout

@@ -203,11 +203,11 @@ class Output:
 def _keep_only(kept: Collection[tuple[str, ...]], folder: int) -> None:
     """Remove all but some paths below a folder, which is given by its descriptor."""
     for name in os.listdir(folder):
-        below = [path[1:] for path in kept if path[0] == name]
         is_link = stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
-        if () in below and not is_link:
+        below = [path[1:] for path in kept if path[0] == name and not is_link]
+        if () in below:
             continue
-        if below and not is_link:
+        if below:
             with suppress(NotADirectoryError):
                 child = os.open(name, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
                 try:

@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from stage_in.disk import check_plain, writing
-from stage_in.errors import OutputError, ProductError
+from stage_in.errors import OutputError
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.name import ProductName
 from stage_in.safe.verification import check_safe_folder
+from stage_in.sources.item_reference import find_name
 
 
 def find_published(
@@ -37,7 +38,8 @@ def find_published(
         if is_free:
             return None
         check_plain(path)
-        found = {entry.name for entry in path.iterdir() if _is_product(entry)}
+        found = {entry.name for entry in path.iterdir()}
+        found = {name for name in found if find_name(name, whole=True) == name}
         if found != {name.id for name in names} or not all(
             (path / name.id / name.folder).is_dir() for name in names
         ):
@@ -47,10 +49,3 @@ def find_published(
                 "Move it away, or choose another --output-dir"
             )
     return [check_safe_folder(path / name.id / name.folder, name, bands) for name in names]
-
-
-def _is_product(path: Path) -> bool:
-    try:
-        return ProductName.parse(path.name).id == path.name
-    except ProductError:
-        return False

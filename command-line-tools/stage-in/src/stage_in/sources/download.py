@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
@@ -142,11 +142,9 @@ class Download:
 
     def _read_manifest(self) -> tuple[bytes, dict[str, Entry]]:
         """Return the manifest and the files that it lists."""
-        with ExitStack() as stack:
-            with self._workers.waiting():
-                chunks = stack.enter_context(self._source.open(MANIFEST))
+        with self._open(MANIFEST) as (chunks, _):
             document = b""
-            for chunk in self._workers.stoppable(chunks):
+            for chunk in chunks:
                 document += chunk
                 if len(document) > MAX_XML_SIZE:
                     raise VerificationError(
@@ -242,22 +240,29 @@ class Download:
         arrived = destination.stat().st_size if destination.exists() else 0
         start = arrived if entry.algorithm and arrived < entry.size else 0
         try:
-            with ExitStack() as stack:
-                with self._workers.waiting():
-                    chunks = stack.enter_context(self._source.open(entry.path, start))
-                stoppable = self._workers.stoppable(chunks)
-                write_verified(stoppable, destination, entry, chunks.start)
+            with self._open(entry.path, start) as (chunks, first):
+                write_verified(chunks, destination, entry, first)
         except VerificationError:
             destination.unlink(missing_ok=True)
             raise
 
     def _try_part(self, file: PartedFile, part: Part) -> None:
         """Make one attempt at a part. What has arrived stays for the next one."""
+        with self._open(file.entry.path, part.position, part.end) as (chunks, first):
+            file.write(part, chunks, first)
+
+    @contextmanager
+    def _open(
+        self, path: str, start: int = 0, end: int | None = None
+    ) -> Iterator[tuple[Iterator[bytes], int]]:
+        """Open a file of the source, unless and until the download must stop.
+
+        It yields the chunks, and how many bytes of the file come before them.
+        """
         with ExitStack() as stack:
             with self._workers.waiting():
-                source = self._source.open(file.entry.path, part.position, part.end)
-                chunks = stack.enter_context(source)
-            file.write(part, self._workers.stoppable(chunks), chunks.start)
+                chunks = stack.enter_context(self._source.open(path, start, end))
+            yield self._workers.stoppable(chunks), chunks.start
 
     def _find_unlisted(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
         """Return the files that the product may have although its manifest does not list them.

@@ -107,8 +107,8 @@ class OData:
         Raises:
             StageInError: the kind depends on the failure.
         """
-        satellite, _, time, _, orbit, tile, _ = name.id.split("_")
-        day = f"{time[:4]}-{time[4:6]}-{time[6:8]}"
+        acquisition = satellite, date, orbit, tile = _acquisition(name)
+        day = f"{date[:4]}-{date[4:6]}-{date[6:]}"
         found = self._search(
             "Products",
             f"Collection/Name eq 'SENTINEL-2' and startswith(Name,'{satellite}_MSIL1C_') "
@@ -116,7 +116,7 @@ class OData:
             f"and ContentDate/Start ge {day}T00:00:00.000Z "
             f"and ContentDate/Start le {day}T23:59:59.999Z",
         )
-        return [record for record in found if _acquisition(record.name) == _acquisition(name)]
+        return [record for record in found if _acquisition(record.name) == acquisition]
 
     def _search(self, entities: str, condition: str) -> list[Record]:
         path = f"{entities}?$filter={quote(condition)}&$top={_MAX_PRODUCTS}"

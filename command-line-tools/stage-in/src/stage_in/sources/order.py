@@ -14,7 +14,7 @@ from stage_in.safe.name import EXAMPLE
 from stage_in.secrets import register_url
 from stage_in.sources.item_reference import parse_reference
 from stage_in.sources.platform_item import find_items, load_items, parse_items
-from stage_in.sources.product import PRODUCT_ASSET_KEYS, Product
+from stage_in.sources.product import Product, find_asset_key
 from stage_in.sources.removal import explained
 from stage_in.transfer.access import Access
 from stage_in.transfer.arrivals import Arrivals
@@ -38,11 +38,8 @@ class Order:
     @property
     def size(self) -> int:
         """Bytes of the whole product, as the item gives them; 0 if it does not."""
-        assets = (self.item.assets.get(key) for key in PRODUCT_ASSET_KEYS)
-        sizes = [asset.extra_fields.get("file:size") for asset in assets if asset is not None]
-        return next(
-            (size for size in sizes if isinstance(size, int) and 0 < size < MAX_PRODUCT_SIZE), 0
-        )
+        size = self.item.assets[find_asset_key(self.item)].extra_fields.get("file:size")
+        return size if isinstance(size, int) and 0 < size < MAX_PRODUCT_SIZE else 0
 
 
 def list_references(

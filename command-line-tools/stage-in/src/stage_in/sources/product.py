@@ -58,7 +58,7 @@ class Product:
                 "expected an item of a Sentinel-2 Level-1C product, with an id such as "
                 f"{EXAMPLE}, {_describe(item)}"
             ) from error
-        key = next((key for key in PRODUCT_ASSET_KEYS if key in item.assets), PRODUCT_ASSET_KEYS[0])
+        key = find_asset_key(item)
         href = get_asset_href(item, key)
         origin = get_origin(href)
         if origin not in trusted:
@@ -84,6 +84,11 @@ class Product:
     def zip_url(self) -> str:
         """The URL of the zipped product."""
         return f"{self.origin}/odata/v1/Products({self.uuid})/$value"
+
+
+def find_asset_key(item: "pystac.Item") -> str:
+    """Return the key of the asset that holds the zipped product, or of the one that should."""
+    return next((key for key in PRODUCT_ASSET_KEYS if key in item.assets), PRODUCT_ASSET_KEYS[0])
 
 
 def get_asset_href(item: "pystac.Item", asset_key: str) -> str:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _IDENTIFIER = re.compile(r"[-\w.:]{1,100}", re.ASCII)  # also times
 
-_loading = threading.Lock()
 _making = threading.Lock()
 
 
@@ -33,16 +32,15 @@ def preload() -> None:
     Importing stactools-sentinel2 makes pystac read through fsspec in the whole process. That
     misinterprets paths that contain `::` or `://`, so pystac's own way to read is restored.
     """
-    with _loading:
-        if "stactools.sentinel2.stac" not in sys.modules:
-            # With too little memory, this raises an exception, while OpenBLAS ends the process.
-            import rasterio.crs  # noqa: F401
-            from pystac.stac_io import StacIO
+    if "stactools.sentinel2.stac" not in sys.modules:
+        # With too little memory, this raises an exception, while OpenBLAS ends the process.
+        import rasterio.crs  # noqa: F401
+        from pystac.stac_io import StacIO
 
-            before = type(StacIO.default())
-            import stactools.sentinel2.stac  # noqa: F401
+        before = type(StacIO.default())
+        import stactools.sentinel2.stac  # noqa: F401
 
-            StacIO.set_default(before)
+        StacIO.set_default(before)
 
 
 def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "pystac.Item":
