@@ -20,8 +20,11 @@ RUN PIP_PYTHON= /pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /w
  && /pip/bin/pip install --no-deps /wheels/*.whl
 
 FROM debian:trixie-slim
+# Calrissian starts the tool by `sh -c`. As process 1, dash would ignore the SIGTERM of Kubernetes; bash
+# replaces itself by the tool, which then stops at once.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 \
+ && ln -sf bash /usr/bin/sh \
  && apt-get clean \
  && rm -rf /var/lib/apt/lists/* /var/log/*
 COPY --from=build /opt/stage-in /opt/stage-in

@@ -28,7 +28,7 @@ requirements:
 
 hints:
   DockerRequirement:
-    dockerPull: stage-in:0.1.0
+    dockerPull: localhost/stage-in:0.2.0
 
 inputs:
   item:
@@ -45,7 +45,7 @@ inputs:
   output_dir:
     type: string
     label: Folder
-    doc: Name of the catalog folder; has to differ between the jobs of a scattered step
+    doc: Name of the catalog folder; must differ between the jobs of a scattered step
     default: catalog
   assets:
     type: string[]?

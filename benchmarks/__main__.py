@@ -1,11 +1,11 @@
-"""`python -m benchmarks`: measure, and write the figures into docs/benchmarks.md and README.md."""
+"""`python -m benchmarks`: measure, and write the figures into the pages."""
 
 from functools import partial
 
 import click
 
 from benchmarks.measure import measure
-from benchmarks.pages import ROOT, describe_run, update_page, write_json
+from benchmarks.pages import ROOT, describe_run, update_pages, write_json
 from benchmarks.tables import RESULTS, show
 from benchmarks.worlds import PLAN, QUICK, WORLDS
 
@@ -23,7 +23,7 @@ from benchmarks.worlds import PLAN, QUICK, WORLDS
 def main(quick: bool, worlds: tuple[str, ...], trial: bool) -> None:
     """Measure what staging costs, compared with what users do today.
 
-    Writes benchmarks/results.json and updates docs/benchmarks.md and README.md; with any option,
+    Writes benchmarks/results.json and updates the pages that show its figures; with any option,
     writes only build/benchmarks.json. Exits with 1 and writes nothing if a contestant fails.
     """
     plan = [group for group in (QUICK if quick else PLAN) if group.world in (worlds or WORLDS)]
@@ -35,8 +35,7 @@ def main(quick: bool, worlds: tuple[str, ...], trial: bool) -> None:
         raise click.ClickException(str(error)) from error
     write_json(results, {**describe_run(), "runs": runs})
     if not partly:
-        update_page("docs/benchmarks.md")
-        update_page("README.md")
+        update_pages()
     for part in ("targets", "worlds"):
         click.echo(show(part, results))
 

@@ -35,12 +35,20 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(f"{text}\n")
 
 
-def update_page(name: str) -> None:
-    """Update the generated parts of a page of this repository."""
-    Cog().callable_main(["cog", "-r", "-P", "-I", str(ROOT), str(ROOT / name)])
+def update_pages() -> None:
+    """Update the generated parts of all pages that show results."""
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        if "cog from benchmarks" in page.read_text():
+            Cog().callable_main(["cog", "-r", "-P", "-I", str(ROOT), str(page)])
 
 
-def make_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; all columns except the first are aligned to the right."""
-    rule = ["---", *("---:" for _ in head[1:])]
+def make_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: bool = True) -> str:
+    """Return a Markdown table.
+
+    Args:
+        head: the titles of the columns.
+        rows: the cells of each row.
+        right: whether all columns except the first are aligned to the right.
+    """
+    rule = ["---", *("---:" if right else "---" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))

@@ -1,7 +1,7 @@
-"""Check the metadata of the repository: `python deploy/metadata.py [TAG]`.
+"""Check the metadata of the repository: `python -m deploy.metadata [TAG]`.
 
 command-line-tools/stage-in/pyproject.toml defines the version. Each file that repeats it or other
-metadata has to agree. With a tag such as v0.1.0, the dates of a release are required, too.
+metadata has to agree. With a tag such as v0.2.0, the dates of a release are required, too.
 """
 
 import json
@@ -16,19 +16,29 @@ from typing import Any
 
 import yaml
 
+from deploy import recipe
+
 ROOT = Path(__file__).parents[1]
 PROJECT = "command-line-tools/stage-in/pyproject.toml"
 # The files that may name the image or the version of a workflow.
-NAMING = ("*.cwl", "*.md", "docs/*.md", "workflows/*.cwl", "deploy/*/*", "tests/cwl/*/*.cwl")
-IMAGE = re.compile(r"\bstage-in:(\d[\w.+-]*)")
+NAMING = (
+    *("*.cwl", "*.md", "docs/*.md", "workflows/*.cwl", "tests/cwl/*/*.cwl"),
+    *("deploy/*/*.cwl", "deploy/*/*.md", "deploy/*/*.py", "deploy/*/*.yaml"),
+)
+IMAGE = re.compile(r"(?:[\w.:-]+/)*\bstage-in:\d[\w.+-]*")
 WORKFLOW = re.compile(r'^s:softwareVersion: "(.*)"', re.MULTILINE)
 SECTION = re.compile(r"## \[(?P<version>\d+\.\d+\.\d+)\] - (?P<date>\d{4}-\d\d-\d\d|unreleased)")
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
+def read_pyproject(root: Path = ROOT) -> dict[str, Any]:
+    """Return the content of the distribution's pyproject.toml."""
+    return tomllib.loads((root / PROJECT).read_text())
+
+
 def read_project(root: Path = ROOT) -> dict[str, Any]:
     """Return the metadata of the distribution."""
-    return dict(tomllib.loads((root / PROJECT).read_text())["project"])
+    return dict(read_pyproject(root)["project"])
 
 
 def find_problems(root: Path = ROOT, tag: str = "") -> list[str]:
@@ -44,6 +54,7 @@ def find_problems(root: Path = ROOT, tag: str = "") -> list[str]:
         *_check_changelog((root / "CHANGELOG.md").read_text(), project["version"], tag),
         *_check_citation(yaml.safe_load((root / "CITATION.cff").read_text()), project, tag),
         *_check_codemeta(json.loads((root / "codemeta.json").read_text()), project),
+        *_check_recipe((root / recipe.RECIPE).read_text(), read_pyproject(root)),
         *_expect("the tag", tag, f"v{project['version']}" if tag else ""),
     ]
 
@@ -54,18 +65,23 @@ def _expect(where: str, found: object, expected: object) -> Iterator[str]:
 
 
 def _check_names(root: Path, version: str) -> Iterator[str]:
+    """Check that all files name the image as stage-in.cwl does, with a registry and the version."""
+    tool = yaml.safe_load((root / "stage-in.cwl").read_text())
+    image = tool["hints"]["DockerRequirement"]["dockerPull"]
+    registry, _, name = image.rpartition("/")
+    yield from _expect("stage-in.cwl: dockerPull", name, f"stage-in:{version}")
+    if not registry:
+        yield f"stage-in.cwl: expected a registry in dockerPull, found {image!r}"
     for path in sorted({path for pattern in NAMING for path in root.glob(pattern)}):
         if path.name == "stage-in.app.cwl":  # `make package` writes it from the other files
             continue
         text = path.read_text()
-        named = IMAGE.findall(text)
+        where = str(path.relative_to(root))
+        for found in IMAGE.findall(text):
+            yield from _expect(where, found, image)
         if "s:name: stage-in\n" in text:
-            named += WORKFLOW.findall(text)
-        for found in named:
-            yield from _expect(str(path.relative_to(root)), found, version)
-    tool = yaml.safe_load((root / "stage-in.cwl").read_text())
-    image = tool["hints"]["DockerRequirement"]["dockerPull"]
-    yield from _expect("stage-in.cwl: dockerPull", image, f"stage-in:{version}")
+            for found in WORKFLOW.findall(text):
+                yield from _expect(where, found, version)
 
 
 def _check_changelog(text: str, version: str, tag: str) -> Iterator[str]:
@@ -123,8 +139,14 @@ def _check_codemeta(codemeta: dict[str, Any], project: dict[str, Any]) -> Iterat
         ("@context", "https://w3id.org/codemeta/3.0"),
         ("@type", "SoftwareSourceCode"),
         ("license", f"https://spdx.org/licenses/{project['license']}"),
+        ("runtimePlatform", f"Python {project['requires-python'].removeprefix('>=')} or newer"),
     ):
         yield from _expect(f"{where}: {key}", codemeta.get(key), value)
+
+
+def _check_recipe(text: str, pyproject: dict[str, Any]) -> Iterator[str]:
+    for problem in recipe.find_problems(text, pyproject):
+        yield f"{recipe.RECIPE}: {problem}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-LOCAL = re.compile(r'(dockerPull: *"?)stage-in:\d[\w.+-]*')
+NAMED = re.compile(r'(dockerPull: *"?)(?:[\w.:-]+/)*stage-in:\d[\w.+-]*')
 # Host, port, path and digest as defined by the OCI distribution specification.
 REFERENCE = re.compile(
     r"[a-z0-9][a-z0-9.-]*(:\d+)?(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+@sha256:[0-9a-f]{64}"
@@ -27,7 +27,7 @@ def pin(text: str, reference: str) -> str:
     """
     if not REFERENCE.fullmatch(reference):
         raise ValueError(f"expected HOST/NAME@sha256:<64 hexadecimal digits>, found {reference!r}")
-    pinned, count = LOCAL.subn(lambda match: match[1] + reference, text)
+    pinned, count = NAMED.subn(lambda match: match[1] + reference, text)
     if not count:
         raise ValueError("expected a dockerPull of stage-in:<version> in the document, found none")
     return pinned

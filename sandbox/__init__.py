@@ -1,1 +1,1 @@
-"""An imitation of the Copernicus Data Space on 127.0.0.1, with synthetic products, for tests."""
+"""An imitation of the Copernicus Data Space, with synthetic products, for tests."""

@@ -1,4 +1,4 @@
-"""``python -m sandbox``: run the platform on the loopback interface until a signal stops it."""
+"""``python -m sandbox``: run the platform on this machine until a signal stops it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 
 from sandbox.faults import Fault
 from sandbox.limits import Count, Limits
-from sandbox.server import Sandbox
+from sandbox.server import HOST, Sandbox
 from sandbox.tokens import Account
 
 MEGABYTE = 1_000_000
@@ -27,6 +27,14 @@ def _parse_faults(
         return [Fault.parse(rule) for rule in rules]
     except ValueError as error:
         raise click.BadParameter(str(error), context, option) from error
+
+
+def _check_host(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if ":" in value or value == "0.0.0.0":
+        raise click.BadParameter(
+            f"expected an IPv4 address or a name that clients can connect to, found {value}"
+        )
+    return value
 
 
 @click.command()
@@ -50,6 +58,14 @@ def _parse_faults(
     type=click.IntRange(60),
     metavar="N",
     help="Width of the synthetic 10 m bands in pixels, a multiple of 6. Real bands have 10980.",
+)
+@click.option(
+    "--host",
+    callback=_check_host,
+    default=HOST,
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address of this machine to listen on. Anyone who can reach it can use the sandbox.",
 )
 @click.option(
     "--port",
@@ -171,6 +187,7 @@ def main(
     safes: tuple[Path, ...],
     folder: Path | None,
     pixels: int | None,
+    host: str,
     port: int,
     token_life: float,
     connections: int | None,
@@ -190,7 +207,7 @@ def main(
     seed: int,
     ready: Path | None,
 ) -> None:
-    """Run a Copernicus Data Space on 127.0.0.1 until SIGINT or SIGTERM.
+    """Run a Copernicus Data Space on this machine until SIGINT or SIGTERM.
 
     It serves Sentinel-2 Level-1C products like the platform: STAC items of both APIs, a download
     service with tokens and limits, an object store (S3) and its key manager, and an identity
@@ -222,18 +239,26 @@ def main(
         stops = {signal.SIGINT, signal.SIGTERM}
         signal.pthread_sigmask(signal.SIG_BLOCK, stops)
         server = Sandbox(
-            safes, limits=limits, token_life=token_life, ranges=ranges, port=port, seed=seed
+            safes,
+            limits=limits,
+            token_life=token_life,
+            ranges=ranges,
+            host=host,
+            port=port,
+            seed=seed,
         )
         for fault in faults:
             server.faults.add(fault)
         try:
             stack.enter_context(server)
         except OSError as error:
-            raise click.ClickException(f"Cannot listen on the requested ports: {error}") from error
+            raise click.ClickException(f"Cannot listen there: {error}") from error
         for product in server.products:
             # A benchmark may time the first request, so lay out the zip now.
             product.archive()
-        variables = _variables(server) | (server.s3_environment() if s3 else {})
+        variables = _variables(server) | (
+            server.s3_environment() if s3 else {"AWS_ENDPOINT_URL_S3": server.origins["s3"]}
+        )
         _summarise(server)
         if ready is not None:
             _write(ready, "".join(f"export {k}={shlex.quote(v)}\n" for k, v in variables.items()))

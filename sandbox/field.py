@@ -6,10 +6,14 @@ pixels of a staged product without a reference file.
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from math import inf, pi
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from sandbox.landscape import BRIGHTNESS, Surface, look
+from sandbox.waves import add_products
 
 # The bands in the order of band_id, in which B8A precedes B09 (S2-PDGS-TAS-DI-PSD, section on
 # Spectral_Information_List).
@@ -23,16 +27,9 @@ RESOLUTION = {
 }  # fmt: skip
 """Pixel size by band, in metres."""
 
-PATCH = 1920.0
-"""Width of a patch of one land cover, in metres.
-
-It is a multiple of 10, 20, 60, 320 and 640 m, so no pixel of any raster, and no tile of 64 x 64
-pixels of 10 m, lies in two patches.
-"""
-
 
 class LandCover(IntEnum):
-    """The land cover of a patch."""
+    """The land cover of a pixel."""
 
     NODATA = 0
     WATER = 1
@@ -43,46 +40,52 @@ class LandCover(IntEnum):
     SNOW = 6
 
 
-# A row of patches repeats this sequence; the next row to the south starts two elements later. Thus
-# two by two neighbouring patches have four different land covers.
-_COVER_CYCLE = np.array(
-    [
-        LandCover.VEGETATION,
-        LandCover.WATER,
-        LandCover.BARE,
-        LandCover.CLOUD,
-        LandCover.BUILT,
-        LandCover.SNOW,
-    ],
-    np.uint8,
-)
-
-# Top-of-atmosphere reflectance by land cover, in the order of BANDS. Scattering raises the short
-# wavelengths; water vapour absorbs most of B09 and B10.
+# Top-of-atmosphere reflectance by surface, in the order of BANDS. Scattering raises the short
+# wavelengths; water vapour absorbs most of B09 and B10, except above clouds.
 _SPECTRA = {
-    LandCover.WATER: (
-        0.135, 0.105, 0.080, 0.055, 0.046, 0.038, 0.035, 0.030, 0.027, 0.010, 0.0012, 0.012, 0.008,
+    (Surface.WOOD, LandCover.VEGETATION): (
+        0.095, 0.062, 0.071, 0.040, 0.080, 0.210, 0.265, 0.280, 0.295, 0.100, 0.0015, 0.120, 0.055,
     ),
-    LandCover.VEGETATION: (
-        0.125, 0.095, 0.085, 0.053, 0.100, 0.260, 0.325, 0.345, 0.360, 0.120, 0.0015, 0.170, 0.080,
+    (Surface.MEADOW, LandCover.VEGETATION): (
+        0.110, 0.078, 0.106, 0.072, 0.125, 0.255, 0.300, 0.320, 0.335, 0.115, 0.0015, 0.200, 0.105,
     ),
-    LandCover.BARE: (
-        0.150, 0.140, 0.155, 0.195, 0.215, 0.225, 0.240, 0.250, 0.265, 0.090, 0.0020, 0.345, 0.305,
+    (Surface.CROP, LandCover.VEGETATION): (
+        0.105, 0.072, 0.108, 0.052, 0.115, 0.290, 0.380, 0.400, 0.415, 0.130, 0.0015, 0.180, 0.085,
     ),
-    LandCover.BUILT: (
-        0.165, 0.155, 0.150, 0.160, 0.170, 0.180, 0.190, 0.195, 0.205, 0.080, 0.0018, 0.225, 0.190,
+    (Surface.RIPE_CROP, LandCover.VEGETATION): (
+        0.115, 0.086, 0.134, 0.125, 0.170, 0.235, 0.270, 0.290, 0.305, 0.105, 0.0017, 0.260, 0.160,
     ),
-    LandCover.CLOUD: (
-        0.500, 0.490, 0.470, 0.490, 0.500, 0.515, 0.520, 0.510, 0.525, 0.250, 0.0120, 0.370, 0.280,
+    (Surface.SOIL, LandCover.BARE): (
+        0.125, 0.108, 0.140, 0.172, 0.195, 0.205, 0.220, 0.230, 0.245, 0.085, 0.0020, 0.330, 0.295,
     ),
-    LandCover.SNOW: (
-        0.720, 0.740, 0.720, 0.710, 0.700, 0.690, 0.670, 0.640, 0.620, 0.200, 0.0040, 0.080, 0.060,
+    (Surface.STUBBLE, LandCover.BARE): (
+        0.160, 0.142, 0.188, 0.225, 0.245, 0.255, 0.268, 0.280, 0.295, 0.100, 0.0020, 0.400, 0.350,
+    ),
+    (Surface.ROCK, LandCover.BARE): (
+        0.155, 0.142, 0.155, 0.168, 0.185, 0.195, 0.205, 0.215, 0.225, 0.085, 0.0022, 0.300, 0.260,
+    ),
+    (Surface.SNOW, LandCover.SNOW): (
+        0.450, 0.435, 0.415, 0.400, 0.405, 0.410, 0.415, 0.420, 0.415, 0.150, 0.0040, 0.055, 0.045,
+    ),
+    (Surface.WATER, LandCover.WATER): (
+        0.120, 0.085, 0.064, 0.030, 0.028, 0.026, 0.025, 0.022, 0.020, 0.009, 0.0012, 0.010, 0.007,
+    ),
+    (Surface.CITY, LandCover.BUILT): (
+        0.175, 0.160, 0.162, 0.168, 0.180, 0.190, 0.198, 0.205, 0.215, 0.085, 0.0018, 0.235, 0.200,
+    ),
+    (Surface.SUBURB, LandCover.BUILT): (
+        0.145, 0.118, 0.138, 0.135, 0.155, 0.190, 0.205, 0.215, 0.225, 0.085, 0.0018, 0.225, 0.170,
+    ),
+    (Surface.CLOUD, LandCover.CLOUD): (
+        0.370, 0.362, 0.352, 0.345, 0.350, 0.355, 0.358, 0.350, 0.355, 0.200, 0.0200, 0.300, 0.240,
     ),
 }  # fmt: skip
 
-_TABLE = np.full((len(LandCover), len(BANDS)), np.nan)
-for _cover, _spectrum in _SPECTRA.items():
-    _TABLE[_cover] = _spectrum
+_COVERS = np.zeros(len(Surface), np.uint8)
+_REFLECTANCE = np.zeros((len(Surface), len(BANDS)))
+for (_surface, _cover), _spectrum in _SPECTRA.items():
+    _COVERS[_surface] = _cover
+    _REFLECTANCE[_surface] = _spectrum
 
 # Waves that vary the reflectance: wavelength to the east and to the south in metres, and amplitude.
 # The shortest ones prevent lossless JPEG 2000 from compressing the rasters to almost nothing. The
@@ -90,8 +93,8 @@ for _cover, _spectrum in _SPECTRA.items():
 _RIPPLES = (
     (7310.0, 5230.0, 0.015),
     (613.0, 887.0, 0.010),
-    (47.3, 38.9, 0.009),
-    (23.7, 29.1, 0.006),
+    (47.3, 38.9, 0.005),
+    (23.7, 29.1, 0.003),
 )
 
 SWATH_SLOPE = 0.2
@@ -101,11 +104,14 @@ A descending Sentinel-2 crosses middle latitudes at about 11 degrees to the meri
 """
 
 
-def patch_cover(column: ArrayLike, row: ArrayLike) -> NDArray[np.uint8]:
-    """Return the land cover of a patch, by its column and row from the upper-left corner."""
-    index = (np.asarray(column) + 2 * np.asarray(row)) % len(_COVER_CYCLE)
-    cover: NDArray[np.uint8] = _COVER_CYCLE[index]
-    return cover
+# The largest grid whose surfaces are remembered, because each band asks for them again.
+_MAX_REMEMBERED = 2**24  # pixels
+
+
+@lru_cache(maxsize=24)  # rows of grids: those of all rasters of a full tile
+def look_at_grid(east: bytes, south: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+    """Return what `look` returns for a grid, and remember it."""
+    return look(np.frombuffer(east)[np.newaxis, :], np.frombuffer(south)[:, np.newaxis])
 
 
 @dataclass(frozen=True)
@@ -137,9 +143,9 @@ class Field:
             Values of `LandCover`, in the broadcast shape.
         """
         east, south = self._from_corner(x, y)
-        cover = patch_cover(np.floor(east / PATCH).astype(int), np.floor(south / PATCH).astype(int))
+        surface, _ = self._look(east, south)
         in_swath = east + SWATH_SLOPE * south < self.swath
-        return np.asarray(np.where(in_swath, cover, LandCover.NODATA), np.uint8)
+        return np.asarray(np.where(in_swath, _COVERS[surface], LandCover.NODATA), np.uint8)
 
     def reflectance(self, band: str, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Compute the top-of-atmosphere reflectance at UTM coordinates.
@@ -153,22 +159,44 @@ class Field:
             Reflectance from 0 to 1, NaN where there are no data.
         """
         index = BANDS.index(band)
-        flat: NDArray[np.float64] = _TABLE[self.land_cover(x, y), index]
-        return flat * self._ripple(index, x, y)
-
-    def _ripple(self, index: int, x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         east, south = self._from_corner(x, y)
-        ripple = np.asarray(1.0)
+        surface, brightness = self._look(east, south)
+        factors = BRIGHTNESS * _REFLECTANCE[:, index]
+        reflectance = np.asarray(1 + self._ripple(index, east, south))
+        reflectance *= factors[surface]
+        reflectance *= brightness
+        if self.swath < inf:
+            in_swath = east + SWATH_SLOPE * south < self.swath
+            reflectance = np.where(in_swath, reflectance, np.nan)
+        return reflectance
+
+    @staticmethod
+    def _look(
+        east: NDArray[np.float64], south: NDArray[np.float64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
+        is_grid = east.ndim == 2 and east.shape[0] == south.shape[1] == 1
+        if is_grid and east.size * south.size <= _MAX_REMEMBERED:
+            return look_at_grid(east.tobytes(), south.tobytes())
+        shape = np.broadcast_shapes(east.shape, south.shape)
+        surface, brightness = look(np.atleast_1d(east), np.atleast_1d(south))
+        return surface.reshape(shape), brightness.reshape(shape)
+
+    def _ripple(
+        self, index: int, east: NDArray[np.float64], south: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        to_east, to_south = [], []
         for number, (length, breadth, amplitude) in enumerate(_RIPPLES):
             # The phase differs between bands, so that tests notice when two bands are swapped.
             phase = 0.7 * self.seed + 0.4 * index + number
-            # With one factor per axis, sines are computed per row and column, not per pixel.
-            ripple = ripple + amplitude * (
-                np.sin(2 * pi * east / length + phase) * np.cos(2 * pi * south / breadth - phase)
-            )
-        return ripple
+            to_east.append(amplitude * np.sin(2 * pi * east / length + phase))
+            to_south.append(np.cos(2 * pi * south / breadth - phase))
+        return add_products(np.stack(to_east), np.stack(to_south))
 
     def _from_corner(
         self, x: ArrayLike, y: ArrayLike
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return np.asarray(x, float) - self.ulx, self.uly - np.asarray(y, float)
+        """Return the metres to the east and to the south, in arrays with as many axes."""
+        east, south = np.asarray(x, float) - self.ulx, self.uly - np.asarray(y, float)
+        axes = max(east.ndim, south.ndim)
+        east, south = (one.reshape((1,) * (axes - one.ndim) + one.shape) for one in (east, south))
+        return east, south

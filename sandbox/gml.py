@@ -3,12 +3,16 @@
 The format is a mask of the Earth Observation profile of GML (OGC 10-157), in UTM coordinates.
 """
 
+from affine import Affine
+from lxml import etree
 from lxml.builder import ElementMaker
-from shapely import Polygon, box
+from rasterio.features import shapes
+from shapely import LinearRing, Polygon, box
+from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
-from sandbox.field import PATCH, LandCover, patch_cover
-from sandbox.raster import DETECTORS
+from sandbox.field import LandCover
+from sandbox.raster import DETECTORS, land_cover
 from sandbox.recipe import Recipe
 from sandbox.xml import serialise
 
@@ -34,9 +38,8 @@ def gml_mask(recipe: Recipe, kind: str, band: str) -> bytes:
             eop.extentOf(
                 gml.Polygon(
                     _gml_id(f"{name}.{number}.Polygon"),
-                    gml.exterior(
-                        gml.LinearRing(gml.posList(_positions(polygon), srsDimension="2"))
-                    ),
+                    gml.exterior(_ring(gml, polygon.exterior)),
+                    *(gml.interior(_ring(gml, ring)) for ring in polygon.interiors),
                 )
             ),
         )
@@ -83,17 +86,11 @@ def _mask_members(recipe: Recipe, kind: str, band: str) -> list[tuple[str, str, 
 
 
 def _clouds(recipe: Recipe, data: Polygon) -> list[Polygon]:
-    """Return the patches of cloud, clipped to the area with data."""
-    left, top = recipe.place.ulx, recipe.place.uly
-    indices = range(int(-(-recipe.extent // PATCH)))
-    clouds: list[Polygon] = []
-    for row in indices:
-        for column in indices:
-            x, y = left + column * PATCH, top - row * PATCH
-            patch = box(x, y - PATCH, x + PATCH, y)
-            if patch_cover(column, row) == LandCover.CLOUD:
-                clouds.extend(_polygons(patch.intersection(data)))
-    return clouds
+    """Return the outlines of the clouds in pixels of 60 m, clipped to the area with data."""
+    cloudy = (land_cover(recipe, 60) == LandCover.CLOUD).astype("uint8")
+    corner = Affine(60, 0, recipe.place.ulx, 0, -60, recipe.place.uly)
+    outlines = [shape(outline) for outline, _ in shapes(cloudy, cloudy == 1, transform=corner)]
+    return [cloud for outline in outlines for cloud in _polygons(outline.intersection(data))]
 
 
 def _detector_strips(recipe: Recipe, data: Polygon) -> list[Polygon | None]:
@@ -108,14 +105,15 @@ def _detector_strips(recipe: Recipe, data: Polygon) -> list[Polygon | None]:
     return parts
 
 
-def _polygons(shape: BaseGeometry) -> list[Polygon]:
+def _polygons(area: BaseGeometry) -> list[Polygon]:
     return [
-        part for part in getattr(shape, "geoms", [shape]) if isinstance(part, Polygon) and part.area
+        part for part in getattr(area, "geoms", [area]) if isinstance(part, Polygon) and part.area
     ]
 
 
-def _positions(polygon: Polygon) -> str:
-    return " ".join(f"{x:.0f} {y:.0f}" for x, y in polygon.exterior.coords)
+def _ring(gml: ElementMaker, ring: LinearRing) -> etree._Element:
+    positions = " ".join(f"{x:.0f} {y:.0f}" for x, y in ring.coords)
+    return gml.LinearRing(gml.posList(positions, srsDimension="2"))
 
 
 def _gml_id(value: str) -> dict[str, str]:

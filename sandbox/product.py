@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sandbox import gml, granule, metadata, raster
-from sandbox.field import BANDS, RESOLUTION
+from sandbox.field import BANDS, RESOLUTION, look_at_grid
 from sandbox.manifest import write_manifest
 from sandbox.recipe import MASKS_OF_A_BAND, NEW, OLD, Recipe
 
@@ -61,6 +61,7 @@ def make_product(folder: Path, recipe: Recipe) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     write_manifest(recipe, safe)
+    look_at_grid.cache_clear()  # that of a full tile takes half a gigabyte
     return safe
 
 

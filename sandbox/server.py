@@ -1,7 +1,7 @@
-"""The platform on the loopback interface: seven services, each on its own port.
+"""The platform at one address of this machine: seven services, each on its own port.
 
-On the platform, the services are different hosts. Here they are different ports of 127.0.0.1, which
-HTTP clients also treat as different hosts: ``requests`` strips Authorization at a redirect.
+On the platform, the services are different hosts. HTTP clients treat different ports as different
+hosts, too: ``requests`` strips Authorization at a redirect.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Sandbox:
         ranges: bool = False,
         accounts: Iterable[Account] = (Account(),),
         keys: Iterable[Key] = (Key(),),
+        host: str = HOST,
         port: int = 0,
         seed: int = 0,
     ) -> None:
@@ -75,6 +76,7 @@ class Sandbox:
             ranges: Whether the download service honours Range, which CDSE's mostly does not.
             accounts: Users who can log in.
             keys: Keys that S3 requests may be signed with.
+            host: Address of this machine to listen on.
             port: First of seven consecutive ports; 0 for any free ports.
             seed: Seed of the faults' chances.
         """
@@ -82,6 +84,7 @@ class Sandbox:
         self.faults = Faults(seed)
         self.log = Log()
         self.origins: dict[str, str] = {}
+        self._host = host
         self._port = port
         self._store = Store()
         self._issuer = Issuer("", accounts, token_life, refresh_life)
@@ -333,11 +336,11 @@ class Sandbox:
                 await runner.cleanup()
 
     async def _listen(self, role: str, port: int) -> None:
-        self._sites[role] = web.TCPSite(self._runners[role], HOST, port, backlog=256)
+        self._sites[role] = web.TCPSite(self._runners[role], self._host, port, backlog=256)
         await self._sites[role].start()
         if role not in self.origins:
             address = self._runners[role].addresses[0]
-            self.origins[role] = f"http://{HOST}:{address[1]}"
+            self.origins[role] = f"http://{self._host}:{address[1]}"
 
     async def _close(self, role: str) -> None:
         await self._sites[role].stop()

@@ -14,6 +14,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from markdown_it import MarkdownIt
 
 from sandbox.server import Sandbox
@@ -22,7 +23,7 @@ from sandbox.tokens import Account
 ROOT = Path(__file__).parents[1]
 COMMANDS = {"sh", "bash", "shell", ""}
 DATA = {"text", "yaml", "json", "python", "mermaid", "xml", "toml"}
-MARK = re.compile(r"<!-- *([a-z]+) *-->")
+MARK = re.compile(r"<!-- *([a-z][a-z-]*) *-->")
 ENGINE = re.compile(r"\bmake (image|sbom|test-runners)\b|--podman\b|^ *(podman|docker) ", re.M)
 ACCOUNT = re.compile(r"dataspace\.copernicus\.eu|\bcdse-token\b|\bparams\.local\.yml\b")
 ITEM = re.compile(r"https://(stac|catalogue)\.dataspace\.copernicus\.eu/\S*/items/[^\s\"']+")
@@ -34,7 +35,7 @@ SETTINGS = ("PIP_", "UV_", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "XDG_RUNTIME_DIR",
 PRESERVING = " ".join(
     f"--preserve-environment {name}" for name in ("CDSE_TRUSTED_HOSTS", "CDSE_IDENTITY_URL")
 )
-MAX_SECONDS = 1500  # A block may install all that the tests need.
+MAX_SECONDS = 600  # A block may install all that the tests need, from a slow package index.
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ class Reader:
             **self.platform.environment,
             "PATH": os.pathsep.join(dict.fromkeys(map(str, filter(None, path)))),
             "HOME": str(self.folder / "home"),
+            # What pip or uv fetched for other tests isn't fetched again.
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "CWLTOOL_OPTIONS": PRESERVING,
@@ -151,17 +154,36 @@ class Reader:
         }
 
     def run(self, block: Block, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a block to its end; without a terminal, `cdse-token` reads its answers from stdin."""
-        return subprocess.run(
+        """Run a block to its end; without a terminal, `cdse-token` reads its answers from stdin.
+
+        Raises:
+            AssertionError: the block did not end in time. Its processes are killed.
+        """
+        with subprocess.Popen(
             ["sh", "-euc", block.fill(self.item)],
             cwd=self.clone,
             env={**self.make_environment(), **variables},
-            input=f"{Account().name}\n{Account().password}\n\n",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             start_new_session=True,
-            capture_output=True,
             text=True,
-            timeout=MAX_SECONDS,
-        )
+        ) as shell:
+            answers = f"{Account().name}\n{Account().password}\n\n"
+            try:
+                out, log = shell.communicate(answers, timeout=MAX_SECONDS)
+            except subprocess.TimeoutExpired:
+                running = [psutil.Process(shell.pid)]
+                running += running[0].children(recursive=True)
+                commands = "\n".join(" ".join(process.cmdline()) for process in running)
+                for process in running:
+                    process.kill()
+                out, log = shell.communicate()
+                raise AssertionError(
+                    f"{block.place} did not end within {MAX_SECONDS} s; these still ran:\n"
+                    f"{commands}\nand this had been written:\n{out}{log}"
+                ) from None
+        return subprocess.CompletedProcess(shell.args, shell.returncode, out, log)
 
 
 def copy_repository(folder: Path) -> None:

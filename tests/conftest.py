@@ -2,6 +2,8 @@
 
 import os
 import random
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -20,10 +22,13 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 PIXELS = 192  # side of the 10 m rasters: the products have half a megabyte
 # Seconds for tests with these markers; for all others, pyproject.toml sets the limit.
-TIME_LIMITS = {"slow": 400, "runner": 1000, "slurm": 1000}
+TIME_LIMITS = {
+    **{"slow": 400, "runner": 1000, "slurm": 1000},
+    **{"reader": 300, "wheel": 1000, "kubernetes": 500},
+}
 
 # By default hypothesis tries the same examples in each run; `make fuzz` tries many new ones.
-settings.register_profile("default", derandomize=True, deadline=None, max_examples=300)
+settings.register_profile("default", derandomize=True, deadline=None, max_examples=100)
 settings.register_profile("fuzz", deadline=None, max_examples=20_000)
 settings.load_profile("default")
 
@@ -32,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stage-in")
     group.addoption("--engine", metavar="NAME", help="container engine for the tests of runners")
     group.addoption("--slurm", action="store_true", help="run the tests that need Slurm")
+    group.addoption("--readers", action="store_true", help="run the tests of reading libraries")
+    group.addoption("--wheel", metavar="DIR", help="folder of the wheel for its tests")
+    group.addoption("--kubernetes", action="store_true", help="run the tests that need a cluster")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,9 +52,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Set time limits, and skip tests of runners unless an option asks for them.
+    """Set time limits, and skip tests of runners and readers unless an option asks for them.
 
-    With the option, a missing engine or a missing Slurm is a failure.
+    With the option, a missing engine, Slurm, environment or cluster is a failure.
     """
     for marker, seconds in TIME_LIMITS.items():
         for item in items:
@@ -55,6 +63,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for marker, wanted, how in (
         ("runner", config.getoption("--engine"), "make test-runners"),
         ("slurm", config.getoption("--slurm"), "make test-slurm"),
+        ("reader", config.getoption("--readers"), "make test-readers"),
+        ("wheel", config.getoption("--wheel"), "make test-wheel"),
+        ("kubernetes", config.getoption("--kubernetes"), "make test-kubernetes"),
     ):
         for item in items:
             if item.get_closest_marker(marker) and not wanted:
@@ -87,6 +98,21 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SAFE folder of the newer format, with masks in JP2, SHA3-256 and RADIO_ADD_OFFSET."""
     return make_product(tmp_path_factory.mktemp("new"), replace(NEW, pixels=PIXELS))
+
+
+@pytest.fixture
+def bare(tmp_path: Path, new: Path) -> Path:
+    """A product with two empty folders, HTML and rep_info, as some products have."""
+    safe = tmp_path / "bare" / new.name
+    shutil.copytree(new, safe)
+    for path in (safe / "HTML").iterdir():
+        path.unlink()
+    manifest = safe / "manifest.safe"
+    lines = manifest.read_text()
+    for tag in ("dataObject", "xfdu:contentUnit"):
+        lines = re.sub(rf'\s*<{tag} ID="HTML_.*?</{tag}>', "", lines, flags=re.DOTALL)
+    manifest.write_text(lines)
+    return safe
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sandbox.product import NEW, make_product
 from sandbox.server import Sandbox
 from sandbox.sigv4 import Key
 from tests.conftest import PIXELS, ROOT, SameTree
 
 CWL = ROOT / "stage-in.cwl"
+IMAGE = str(yaml.safe_load(CWL.read_text())["hints"]["DockerRequirement"]["dockerPull"])
 SECRET = ROOT / "workflows/stage-in-secret.cwl"
 MANY = ROOT / "workflows/stage-in-many.cwl"
 ITEMS = ROOT / "workflows/stage-in-items.cwl"

@@ -1,6 +1,7 @@
 """Changes to a product on disk after which its manifest still matches its files."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 from lxml import etree
@@ -47,4 +48,13 @@ def reseal(safe: Path) -> None:
         content = path.read_bytes()
         stream.set("size", str(len(content)))
         checksum.text = hashlib.new(algorithm, content).hexdigest()
+    tree.write(safe / MANIFEST, xml_declaration=True, encoding="UTF-8")
+
+
+def unlist(safe: Path, paths: Collection[str]) -> None:
+    """Remove files from the manifest, but not from the folder."""
+    tree = etree.parse(safe / MANIFEST)
+    for entry in [*tree.iter("dataObject")]:
+        if entry.find("byteStream/fileLocation").get("href").removeprefix("./") in paths:
+            entry.getparent().remove(entry)
     tree.write(safe / MANIFEST, xml_declaration=True, encoding="UTF-8")

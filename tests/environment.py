@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TOOL = "command-line-tools/stage-in"
-_PIN = re.compile(r"^(?P<pin>[a-z0-9.-]+==[^ ;\\]+)(?P<marker> ; [^\\]+?)? ?\\?$", re.MULTILINE)
+_PIN = re.compile(r"^(?P<pin>[a-z0-9.-]+==[^\s;\\]+)(?P<marker> ; [^\\]+?)? ?\\?$", re.MULTILINE)
 
 
 def read_pins(lock: Path) -> list[str]:

@@ -28,7 +28,7 @@ FAILURES = {
 
 def list_cwl_files() -> list[Path]:
     """Return the CWL files of the repository, except for those of tests."""
-    return [CWL, *sorted((ROOT / "workflows").glob("*.cwl"))]
+    return [CWL, *sorted((ROOT / "workflows").glob("*.cwl")), *sorted(ROOT.glob("deploy/*/*.cwl"))]
 
 
 @dataclass(frozen=True)

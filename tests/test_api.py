@@ -28,7 +28,7 @@ from stage_in import (
     UsageError,
     stage,
 )
-from tests.conftest import SameTree, StageIn
+from tests.conftest import SameTree, StageIn, slow_after
 from tests.sources.downloads import count_downloads
 
 
@@ -144,10 +144,11 @@ def test_a_second_call_verifies_and_downloads_nothing(platform: Sandbox, new: Pa
         stage(url)
 
 
+@pytest.mark.slow
 def test_a_call_after_a_failure_resumes(platform: Sandbox, new: Path) -> None:
     fault = platform.faults.add("on=download path=*_B12.jp2* status=503")
     with pytest.raises(TemporaryError, match="no new data arrived") as caught:
-        stage(platform.item_url(new.name), patience=5)
+        stage(platform.item_url(new.name), patience=10)
     assert any("resume" in note for note in caught.value.__notes__)
     platform.faults.remove(fault)
     before = count_downloads(platform)
@@ -180,7 +181,7 @@ def test_an_access_token_as_an_argument(
     [
         {"assets": ["B99"]},
         {"assets": []},
-        {"assets": "B04"},
+        {"assets": "B04 B08"},
         {"transport": "carrier pigeon"},
         {"connections": 0},
         {"connections": 5},
@@ -193,7 +194,7 @@ def test_an_access_token_as_an_argument(
     ids=repr,
 )
 def test_arguments_out_of_range(platform: Sandbox, new: Path, arguments: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="expected"):
+    with pytest.raises(UsageError, match=r"must|band|at most|no item"):
         stage(platform.item_url(new.name), **arguments)
     assert not platform.log.of("download")
     assert "output_dir" in arguments or len(platform.log) == 0
@@ -222,7 +223,7 @@ def test_variables_that_cannot_be_used(
 
 def test_no_credentials(process: pytest.MonkeyPatch, platform: Sandbox, new: Path) -> None:
     process.delenv("CDSE_ACCESS_TOKEN")
-    with pytest.raises(CredentialsError, match="expected a token, found none"):
+    with pytest.raises(CredentialsError, match="there is no token"):
         stage(platform.item_url(new.name))
     for token in ("", "two words"):
         with pytest.raises(CredentialsError):
@@ -232,14 +233,17 @@ def test_no_credentials(process: pytest.MonkeyPatch, platform: Sandbox, new: Pat
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [
-        ("on=stac status=404", NotFoundError),
-        ("on=stac html", ProductError),
-        ("on=stac status=503", TemporaryError),
-        ("on=download status=403", CredentialsError),
-        ("on=download status=429", TemporaryError),
-        ("on=download redirect={stranger}{path}", ProductError),
-    ],
+    slow_after(
+        3,
+        [
+            ("on=stac status=404", NotFoundError),
+            ("on=stac html", ProductError),
+            ("on=stac status=503", TemporaryError),
+            ("on=download status=403", CredentialsError),
+            ("on=download status=429", TemporaryError),
+            ("on=download redirect={stranger}{path}", ProductError),
+        ],
+    ),
 )
 def test_failures_of_the_platform(
     platform: Sandbox, new: Path, fault: str, kind: type[StageInError]

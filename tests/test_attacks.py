@@ -235,9 +235,9 @@ def pack_split(safe: Path) -> bytes:
 ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "parent": (
         lambda safe: pack(safe, (f"{safe.name}/../../../../precious/thesis.tex", b"evil")),
-        "plain relative path",
+        "plain and relative",
     ),
-    "absolute": (lambda safe: pack(safe, ("/tmp/evil", b"evil")), "plain relative path"),
+    "absolute": (lambda safe: pack(safe, ("/tmp/evil", b"evil")), "plain and relative"),
     "link": (
         lambda safe: pack(
             safe, (member(f"{safe.name}/HTML/x.png", stat.S_IFLNK | 0o777), b"../../../../precious")
@@ -247,7 +247,7 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "twice": (lambda safe: pack(safe, (f"{safe.name}/{PRODUCT}", b"evil")), "once"),
     "look-alike": (
         lambda safe: pack(safe, (f"{safe.name}/{PRODUCT.lower()}", b"evil")),
-        "distinct paths",
+        "must be distinct",
     ),
     "overlap": (
         lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x.png", b"evil")), 42, "<I", 0),
@@ -255,10 +255,10 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     ),
     "nul": (
         lambda safe: pack(safe, (f"{safe.name}/evil_", b"x")).replace(b"evil_", b"evil\0"),
-        "plain relative path",
+        "plain and relative",
     ),
-    "long name": (lambda safe: pack(safe, (f"{safe.name}/{'x' * 300}", b"")), "plain relative"),
-    "deep": (lambda safe: pack(safe, (f"{safe.name}{'/x' * 9000}", b"")), "plain relative path"),
+    "long name": (lambda safe: pack(safe, (f"{safe.name}/{'x' * 300}", b"")), "plain and relative"),
+    "deep": (lambda safe: pack(safe, (f"{safe.name}{'/x' * 9000}", b"")), "plain and relative"),
     "encrypted": (
         lambda safe: patch(pack(safe, (f"{safe.name}/HTML/x.png", b"x")), 8, "<H", 1),
         "encrypted",
@@ -288,8 +288,8 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
         "x.png",
     ),
     "many members": (lambda safe: pack_many(safe, 15_000), "at most 10000 members"),
-    "very many members": (lambda safe: pack_many(safe, 200_000), "a zip of"),
-    "several disks": (pack_split, "a zip of"),
+    "very many members": (lambda safe: pack_many(safe, 200_000), "zip of"),
+    "several disks": (pack_split, "zip of"),
 }
 
 
@@ -303,7 +303,7 @@ def list_attacks(attacks: dict[str, Any], *fast: str) -> list[Any]:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     "what",
-    list_attacks(ARCHIVES, "parent", "link", "overlap", "size of 2**63", "many members"),
+    list_attacks(ARCHIVES, "link", "overlap", "many members"),
 )
 def test_hostile_archive_is_refused(world: World, platform: Sandbox, new: Path, what: str) -> None:
     make, complaint = ARCHIVES[what]
@@ -352,11 +352,11 @@ def stuff(item: Item, text: str) -> bytes:
 ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
     "id with a path": (
         lambda item, _: change(item, id=f"../../precious/{item['id']}"),
-        "item of a Sentinel-2",
+        "must be of a Sentinel-2",
     ),
     "id with a surrogate": (
         lambda item, _: change(item, id="\ud800"),
-        "item of a Sentinel-2",
+        "must be of a Sentinel-2",
     ),
     "key with a surrogate": (
         lambda item, _: change(item, assets={"\ud800\x1b[2J": {"href": "x"}}),
@@ -390,7 +390,7 @@ ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
     ),
     "endless number": (lambda item, _: stuff(item, "9" * 100_000), "STAC item in JSON"),
     "depth": (lambda item, _: stuff(item, "[" * 100_000 + "]" * 100_000), "STAC item in JSON"),
-    "size": (lambda item, _: stuff(item, f"[{'[],' * 10_000_000}0]"), "found more"),
+    "size": (lambda item, _: stuff(item, f"[{'[],' * 10_000_000}0]"), "at most 16777216 bytes"),
     "very many assets": (
         lambda item, _: change(item, assets={str(i): {"href": ""} for i in range(50_000)}),
         "asset 'Product'",
@@ -402,7 +402,7 @@ ITEMS: dict[str, tuple[Callable[[Item, Sandbox], bytes], str]] = {
             properties={**item["properties"], "deprecated": True},
             stac_extensions=["https://stac-extensions.github.io/version/v1.2.0/schema.json"],
         ),
-        "item of a Sentinel-2",
+        "must be of a Sentinel-2",
     ),
 }
 
@@ -464,18 +464,18 @@ XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
             *(safe, PRODUCT, "<n1:Level-1C_User_Product"),
             f'<!DOCTYPE x SYSTEM "{sandbox.stranger}/x.dtd">',
         ),
-        f"{PRODUCT} without a DOCTYPE",
+        f"{PRODUCT} must not have a DOCTYPE",
     ),
     "entities": (
         lambda safe, _: insert(
             *(safe, "MTD_TL.xml", "<n1:Level-1C_Tile_ID"),
             '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>',
         ),
-        "MTD_TL.xml without a DOCTYPE",
+        "MTD_TL.xml must not have a DOCTYPE",
     ),
     "size": (
         lambda safe, _: insert(safe, "MTD_TL.xml", "</n1:Level-1C_Tile_ID>", "<x/>" * 1_200_000),
-        "MTD_TL.xml, found 5",
+        "bytes, but has 5",
     ),
     "depth": (
         lambda safe, _: insert(safe, "MTD_TL.xml", "</n1:Level-1C_Tile_ID>", nest(100_000)),
@@ -483,21 +483,21 @@ XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
     ),
     "encoding": (
         lambda safe, _: edit(safe, PRODUCT, "='UTF-8'", "='UTF-16'"),
-        f"XML in {PRODUCT}",
+        f"{PRODUCT} is not well-formed XML",
     ),
     "endless comment": (
         lambda safe, _: insert(
             safe, "INSPIRE.xml", "<gmd:MD_Metadata", f"<!--{'x' * 10_000_000}-->"
         ),
-        "XML in INSPIRE.xml",
+        "INSPIRE.xml is not well-formed XML",
     ),
     "image of another format": (
         lambda safe, sandbox: disguise(safe, sandbox),
-        "a readable JPEG 2000 image",
+        "can't be read",
     ),
     "very many blocks": (
         lambda safe, _: resize(safe, "T*_B03.jp2", 10_000, 40, 1),
-        "a readable JPEG 2000 image",
+        "can't be read",
     ),
     "very many boxes": (
         lambda safe, _: flood(safe, "T*_B03.jp2", b"jp2c", b"\0\0\0\x08xml " * 200_000),
@@ -505,7 +505,7 @@ XML: dict[str, tuple[Callable[[Path, Sandbox], None], str]] = {
     ),
     "very many components": (
         lambda safe, _: resize(safe, "T*_TCI.jp2", 255, 1, 100),
-        "a readable JPEG 2000 image",
+        "can't be read",
     ),
 }
 
@@ -553,9 +553,7 @@ def resize(safe: Path, name: str, side: int, block: int, components: int) -> Non
     reseal(safe)
 
 
-@pytest.mark.parametrize(
-    "what", list_attacks(XML, "external DOCTYPE", "image of another format", "very many blocks")
-)
+@pytest.mark.parametrize("what", list_attacks(XML, "external DOCTYPE", "very many blocks"))
 def test_hostile_file_is_refused_although_its_digest_is_right(
     world: World, platform: Sandbox, copied: Path, what: str
 ) -> None:
@@ -599,23 +597,23 @@ END = "</dataObjectSection>"
 MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     "parent": (
         lambda text: text.replace(END, list_entries(("./../../../precious/thesis.tex", 0)) + END),
-        "plain relative path",
+        "plain and relative",
     ),
     "absolute": (
         lambda text: text.replace(END, list_entries(("/tmp/evil", 0)) + END),
-        "plain relative path",
+        "plain and relative",
     ),
     "deep": (
         lambda text: text.replace(END, list_entries((f".{'/x' * 200_000}", 0)) + END),
-        "plain relative path",
+        "plain and relative",
     ),
     "sizes too small": (
         lambda text: re.sub(r'size="(\d+)\d"', r'size="\1"', text),
-        "found more",
+        "arrived, but its size is",
     ),
     "sizes too large": (
         lambda text: re.sub(r'size="(\d+)"', r'size="\g<1>0"', text),
-        "bytes of",
+        "must have at most",
     ),
     "huge sizes": (
         lambda text: re.sub(r'size="(\d+)"', 'size="999999999"', text),
@@ -623,18 +621,18 @@ MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "a million entries": (
         lambda text: text.replace(END, "<dataObject/>" * 1_000_000 + END),
-        "bytes of manifest.safe",
+        "file manifest.safe must have at most",
     ),
     "very many entries": (
         lambda text: text.replace(END, "<dataObject/>" * 100_000 + END),
         "10000 files",
     ),
-    "none": (lambda text: re.sub("<dataObject .*</dataObject>", "", text, flags=re.S), "found 0"),
+    "none": (lambda text: re.sub("<dataObject .*</dataObject>", "", text, flags=re.S), "lists 0"),
     "DOCTYPE": (lambda text: text.replace("?>", '?><!DOCTYPE x SYSTEM "x">', 1), "a DOCTYPE"),
 }
 
 
-@pytest.mark.parametrize("what", list_attacks(MANIFESTS, "parent", "sizes too small", "huge sizes"))
+@pytest.mark.parametrize("what", list_attacks(MANIFESTS, "parent", "huge sizes"))
 def test_hostile_manifest_is_refused(world: World, platform: Sandbox, new: Path, what: str) -> None:
     make, complaint = MANIFESTS[what]
     path = f"{node_path(get_uuid(platform, new), new.name, MANIFEST)}/$value"
@@ -657,23 +655,26 @@ def make_listing(*found: tuple[str, int, int]) -> bytes:
     ).encode()
 
 
+# What the manifest lists of the folder.
+IN_HTML = [("UserProduct_index.html", 1, 0), ("UserProduct_index.xsl", 1, 0)]
 LISTINGS: dict[str, tuple[bytes, str]] = {
     "sizes of 4300 digits": (
-        make_listing(*((f"{number}.png", 10**4299 * 9, 0) for number in range(2))),
+        make_listing(*IN_HTML, *((f"{number}.png", 10**4299 * 9, 0) for number in range(2))),
         "at most 10000000000 bytes",
     ),
     "very many": (
         make_listing(*((f"{number}.txt", 0, 0) for number in range(11_000))),
-        "more than 10000",
+        "at most 10000",
     ),
     "size": (b'{"result": [' + b"[]," * 10_000_000 + b"0]}", "at most"),
-    "look-alikes": (make_listing(("a.txt", 1, 0), ("A.txt", 1, 0)), "distinct paths"),
+    "look-alikes": (
+        make_listing(*IN_HTML, ("a.txt", 1, 0), ("A.txt", 1, 0)),
+        "must be distinct",
+    ),
 }
 
 
-@pytest.mark.parametrize(
-    "what", list_attacks(LISTINGS, "sizes of 4300 digits", "very many", "look-alikes")
-)
+@pytest.mark.parametrize("what", list_attacks(LISTINGS, "very many", "look-alikes"))
 def test_hostile_listing_is_refused(world: World, platform: Sandbox, new: Path, what: str) -> None:
     content, complaint = LISTINGS[what]
     platform.pages[f"{node_path(get_uuid(platform, new), new.name, 'HTML')}/Nodes"] = content

@@ -1,4 +1,4 @@
-"""Every command that the README and the start page show runs as it is shown."""
+"""Every command that these pages show runs as it is shown."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from sandbox.server import Sandbox
 from tests.blocks import Block, Reader, read_blocks
 from tests.conftest import ROOT
 
-PAGES = (ROOT / "README.md", ROOT / "docs/start.md")
+PAGES = (ROOT / "README.md", ROOT / "docs/start.md", ROOT / "docs/account.md")
 
 
 def list_commands(page: Path) -> list[Block]:
@@ -41,6 +41,7 @@ def test_a_block_that_can_not_be_run_is_refused(tmp_path: Path, text: str, wrong
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # the blocks install four environments, as fast as the index answers
 def test_blocks(platform: Sandbox, tmp_path: Path, new: Path) -> None:
     """They run in the order of the pages. `make test-runners` runs those that need an engine."""
     reader = Reader(tmp_path, platform, platform.item_url(new.name))

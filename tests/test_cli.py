@@ -73,14 +73,14 @@ def test_version() -> None:
 
 
 STAGED = [
-    *(("old", "legacy", "nodes"), ("old", "new", "zip")),
-    *(("new", "new", "nodes"), ("new", "legacy", "zip")),
-    *(("old", "new", "nodes"), ("old", "legacy", "zip")),
-    *(("new", "legacy", "nodes"), ("new", "new", "zip")),
+    *(("old", "legacy", "zip"), ("new", "new", "nodes")),
+    *(("old", "new", "zip"), ("new", "legacy", "nodes")),
+    *(("old", "legacy", "nodes"), ("new", "new", "zip")),
+    *(("old", "new", "nodes"), ("new", "legacy", "zip")),
 ]
 
 
-@pytest.mark.parametrize(("era", "generation", "transport"), slow_after(4, STAGED))
+@pytest.mark.parametrize(("era", "generation", "transport"), slow_after(2, STAGED))
 def test_stage(
     stage_in: StageIn,
     platform: Sandbox,
@@ -127,7 +127,7 @@ def test_stage(
 NAMES = ["a::b", "Ünï #%", "B12", "S2_B02", "tile_10m", "x_PVI", "run_30m"]
 
 
-@pytest.mark.parametrize("name", slow_after(2, NAMES))
+@pytest.mark.parametrize("name", slow_after(1, NAMES))
 def test_the_name_of_the_working_folder_does_not_matter(
     stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, name: str
 ) -> None:
@@ -188,7 +188,7 @@ def test_an_output_that_a_workflow_runner_would_not_find(
 
 
 @pytest.mark.parametrize(
-    "name", slow_after(2, ["deep/catalog", "Ünï #%{x}", "catalog", "a b", "x..y"])
+    "name", slow_after(1, ["deep/catalog", "Ünï #%{x}", "catalog", "a b", "x..y"])
 )
 def test_an_output_that_a_workflow_runner_finds(
     stage_in: StageIn, platform: Sandbox, new: Path, name: str
@@ -223,7 +223,7 @@ def test_a_second_run(stage_in: StageIn, platform: Sandbox, new: Path, old: Path
 def test_no_verify(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     run = stage_in(platform.item_url(new.name), "--no-verify")
     assert run.code == 0, run.log
-    assert "0 by the digests" in run.log
+    assert "lists, by size" in run.log
     item = stage_in.folder / "catalog" / new.stem / f"{new.stem}.json"
     assert json.loads(item.read_text())["properties"]["stage-in:verified"] is False
 
@@ -246,17 +246,20 @@ def test_a_refused_token(stage_in: StageIn, platform: Sandbox, new: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "code", "complaint"),
-    [
-        ({"type": "Catalog", "id": "x"}, 65, "found Catalog"),
-        ({"type": "FeatureCollection", "features": []}, 65, "at least one item"),
-        ([1, 2], 65, "found list"),
-        ({"type": "Feature", "id": "x"}, 65, "Expected a STAC item"),
-        ({"type": "Feature", "id": 5, "assets": 1}, 65, "Expected a STAC item"),
-        (b"<!DOCTYPE html><html>Maintenance</html>", 65, "Expected a STAC item in JSON"),
-        (b"\xff\xfe", 65, "Expected a STAC item in JSON"),
-        (b"[" * 100_000, 65, "Expected a STAC item in JSON"),
-        (b'{"type": "Feature", "id": NaN}', 65, "Expected a STAC item in JSON"),
-    ],
+    slow_after(
+        4,
+        [
+            ({"type": "Catalog", "id": "x"}, 65, "there is Catalog"),
+            ({"type": "FeatureCollection", "features": []}, 65, "contains no item"),
+            ({"type": "Feature", "id": "x"}, 65, "There must be a valid STAC item"),
+            (b"<!DOCTYPE html><html>Maintenance</html>", 65, "There must be a STAC item in JSON"),
+            ([1, 2], 65, "there is list"),
+            ({"type": "Feature", "id": 5, "assets": 1}, 65, "There must be a valid STAC item"),
+            (b"\xff\xfe", 65, "There must be a STAC item in JSON"),
+            (b"[" * 100_000, 65, "There must be a STAC item in JSON"),
+            (b'{"type": "Feature", "id": NaN}', 65, "There must be a STAC item in JSON"),
+        ],
+    ),
 )
 def test_documents_that_are_no_item(
     stage_in: StageIn, platform: Sandbox, content: object, code: int, complaint: str
@@ -321,7 +324,7 @@ def test_a_redirect_to_another_host_is_refused(
 
 
 @pytest.mark.parametrize(
-    "host", slow_after(2, ["stac..example", "stac.invalid", "x" * 70 + ".example"])
+    "host", slow_after(1, ["stac..example", "stac.invalid", "x" * 70 + ".example"])
 )
 def test_a_host_that_does_not_exist(stage_in: StageIn, host: str) -> None:
     run = stage_in(f"https://{host}/item.json", "--patience", "1")
@@ -329,17 +332,17 @@ def test_a_host_that_does_not_exist(stage_in: StageIn, host: str) -> None:
     assert "Traceback" not in run.log
 
 
-@pytest.mark.parametrize("names", slow_after(2, ["red,rouge", "", "B13", ",", "B00", "preview"]))
+@pytest.mark.parametrize("names", slow_after(1, ["red,rouge", "", "B13", ",", "B00", "preview"]))
 def test_unknown_bands_are_refused_before_any_request(
     stage_in: StageIn, platform: Sandbox, new: Path, names: str
 ) -> None:
     run = stage_in(platform.item_url(new.name), "--assets", names)
     assert run.code == 2
-    assert "expected" in run.reason
+    assert "band" in run.reason
     assert len(platform.log) == 0
 
 
-@pytest.mark.parametrize("path", ["app.py", "app/__init__.py"])
+@pytest.mark.parametrize("path", slow_after(1, ["app/__init__.py", "app.py"]))
 def test_another_app_shadows_ours(
     stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, path: str
 ) -> None:

@@ -32,6 +32,39 @@ def write_order(folder: Path, **inputs: str) -> Path:
     return order
 
 
+def check_secret_keys(
+    platform: Sandbox,
+    folder: Path,
+    new: Path,
+    assert_same_tree: SameTree,
+    *options: str,
+    **environment: str,
+) -> None:
+    """Stage a product with keys as inputs, and check that only the job order has them."""
+    platform.s3.keys = {OPENEO.access: OPENEO}
+    order = write_order(
+        folder,
+        item=serve_real_item(platform, new.name),
+        access_key=OPENEO.access,
+        secret_key=OPENEO.secret,
+        session_token=str(OPENEO.session),
+        endpoint=platform.origins["s3"],
+        region="eodata",
+    )
+    run = cwltool(
+        *(*options, "--provenance", folder / "provenance", "--outdir", folder / "out", S3, order),
+        cwd=folder,
+        **environment,
+    )
+    assert run.returncode == 0, run.stderr
+    assert_only_s3(platform, OPENEO)
+    assert_same_tree(new, folder / "out/catalog" / new.stem / new.name)
+    assert (folder / "provenance/workflow/primary-job.json").is_file()
+    for secret in (OPENEO.access, OPENEO.secret, str(OPENEO.session)):
+        assert secret not in run.stdout + run.stderr
+        assert find_files_with(secret, folder) == {Path("order.yml")}
+
+
 @pytest.mark.parametrize("runner", [None, "cwltool"])
 def test_the_environment_of_openeo_is_enough(
     new: Path, tmp_path: Path, runner: str | None, assert_same_tree: SameTree
@@ -72,28 +105,7 @@ def test_keys_are_secret_inputs(
     platform: Sandbox, tmp_path: Path, new: Path, assert_same_tree: SameTree
 ) -> None:
     """Neither the log nor the provenance of cwltool has them, and nothing needs a token."""
-    platform.s3.keys = {OPENEO.access: OPENEO}
-    order = write_order(
-        tmp_path,
-        item=serve_real_item(platform, new.name),
-        access_key=OPENEO.access,
-        secret_key=OPENEO.secret,
-        session_token=str(OPENEO.session),
-        endpoint=platform.origins["s3"],
-        region="eodata",
-    )
-    run = cwltool(
-        *("--no-container", "--provenance", tmp_path / "provenance"),
-        *("--outdir", tmp_path / "out", S3, order),
-        cwd=tmp_path,
-    )
-    assert run.returncode == 0, run.stderr
-    assert_only_s3(platform, OPENEO)
-    assert_same_tree(new, tmp_path / "out/catalog" / new.stem / new.name)
-    assert (tmp_path / "provenance/workflow/primary-job.json").is_file()
-    for secret in (OPENEO.access, OPENEO.secret, str(OPENEO.session)):
-        assert secret not in run.stdout + run.stderr
-        assert find_files_with(secret, tmp_path) == {Path("order.yml")}
+    check_secret_keys(platform, tmp_path, new, assert_same_tree, "--no-container")
 
 
 def test_stage_in_s3_is_valid() -> None:

@@ -30,9 +30,10 @@ def suite(
 def stages(path: Path) -> bool:
     """Tell whether a CWL file runs the command stage-in, itself or in one of its steps."""
     document = yaml.safe_load(path.read_text())
-    steps = document.get("steps", {}).values()
-    return document.get("baseCommand") == "stage-in" or any(
-        stages(path.parent / step["run"]) for step in steps
+    processes = document.get("$graph", [document])
+    steps = [step for process in processes for step in process.get("steps", {}).values()]
+    return any(process.get("baseCommand") == "stage-in" for process in processes) or any(
+        stages(path.parent / step["run"]) for step in steps if not step["run"].startswith("#")
     )
 
 
@@ -129,6 +130,14 @@ def test_exit_code_75_is_temporary_only_if_the_output_is_optional(
     assert f"Final process status is {status}" in run.stderr
 
 
+def read_asset_of_the_chart() -> str:
+    """Return the stage-in that deploy/eoepca/values.yaml gives to the chart of ZOO-Project."""
+    values = yaml.safe_load((ROOT / "deploy/eoepca/values.yaml").read_text())
+    (asset,) = values["files"]["cwlwrapperAssets"].items()
+    assert asset[0] == "stagein.yaml"
+    return str(asset[1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["eoepca", "eoepca-s3"])
 def test_platform_wraps_a_package_in_stage_in_eoepca(
@@ -138,12 +147,14 @@ def test_platform_wraps_a_package_in_stage_in_eoepca(
 
     They pass the keys for S3 to both as inputs of the whole, and a token in the environment.
     """
+    stage_in = suite.folder / "stagein.yaml"
+    tool = (ROOT / f"workflows/stage-in-{name}.cwl").read_text()
+    stage_in.write_text(read_asset_of_the_chart() if name == "eoepca-s3" else tool)
     package = ROOT / "tests/cwl/eoepca"
     wrapped = suite.folder / "wrapped.cwl"
     made = run_package_program(
         *("transpiler-mate", "cwlwrap", f"{package / 'app.cwl'}#copy-catalog", "--output", wrapped),
-        *("--directory-stage-in", ROOT / f"workflows/stage-in-{name}.cwl"),
-        *("--directory-stage-out", package / "stage-out.cwl"),
+        *("--directory-stage-in", stage_in, "--directory-stage-out", package / "stage-out.cwl"),
         cwd=suite.folder,
         **suite.variables,
     )
@@ -164,6 +175,18 @@ def test_platform_wraps_a_package_in_stage_in_eoepca(
     assert run.returncode == 0, run.stderr
     assert "catalog.json" in json.loads(run.stdout)["copied"]["value"].splitlines()
     assert bool(platform.log.of("s3")) is bool(keys)
+
+
+def test_files_for_eoepca_agree_with_each_other() -> None:
+    """The Secret of the README has the inputs of the stage-in that the values contain."""
+    source = (ROOT / "workflows/stage-in-eoepca-s3.cwl").read_text()
+    assert read_asset_of_the_chart() == source
+    readme = (ROOT / "deploy/eoepca/README.md").read_text()
+    names = re.findall(r"^ +(STAGEIN_\w+)=", readme, re.MULTILINE)
+    assert ["reference", *names] == list(yaml.safe_load(source)["inputs"])
+    values = yaml.safe_load((ROOT / "deploy/eoepca/values.yaml").read_text())
+    (secret,) = (one["secretRef"]["name"] for one in values["workflow"]["extraEnvFrom"])
+    assert f"kubectl create secret generic {secret} " in readme
 
 
 def test_stage_in_eoepca_differs_from_stage_in_only_in_its_input() -> None:

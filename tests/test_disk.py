@@ -40,7 +40,7 @@ def test_other_failures_are_not_translated(tmp_path: Path) -> None:
 def test_disk_space(tmp_path: Path) -> None:
     """The folder need not exist."""
     check_disk_space(tmp_path / "new" / "folder", 1)
-    with pytest.raises(OutputError, match=rf"expected {10**18} bytes .*, found \d+\. Free disk"):
+    with pytest.raises(OutputError, match=rf"{10**18} bytes .*, but only \d+ are free\. Free disk"):
         check_disk_space(tmp_path / "new" / "folder", 10**18)
     assert not [*tmp_path.iterdir()]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.server import Sandbox
-from tests.conftest import StageIn
+from tests.conftest import StageIn, slow_after
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -55,7 +55,7 @@ def trace(stage_in: StageIn, item: str, *options: str) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("transport", ["nodes", "zip"])
+@pytest.mark.parametrize("transport", slow_after(1, ["nodes", "zip"]))
 def test_everything_is_on_disk_before_the_rename(
     stage_in: StageIn, platform: Sandbox, new: Path, transport: str
 ) -> None:
@@ -63,6 +63,9 @@ def test_everything_is_on_disk_before_the_rename(
     staging = f"{stage_in.folder}/.catalog.staging/catalog"
     last = calls.index(("rename", "catalog"))
     before = calls[:last]
+    # The next run accepts the staging folder only if it contains the lock.
+    lock = calls.index(("fsync", f"{stage_in.folder}/.catalog.staging/stage-in.lock"))
+    assert not any(path.startswith(staging) for _, path in calls[:lock])
     flushed = {path: index for index, (name, path) in enumerate(before) if name == "fsync"}
     for index, (name, path) in enumerate(before):
         if name == "write" and path.startswith(staging):
@@ -74,6 +77,7 @@ def test_everything_is_on_disk_before_the_rename(
     assert ("fsync", str(stage_in.folder)) in calls[last:]
 
 
+@pytest.mark.slow
 def test_a_repaired_file_is_on_disk_before_it_replaces_the_old_one(
     stage_in: StageIn, platform: Sandbox, new: Path
 ) -> None:

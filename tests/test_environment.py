@@ -13,12 +13,12 @@ def test_environment_yml_is_up_to_date() -> None:
     assert (ROOT / "environment.yml").read_text() == make_environment()
 
 
-def test_the_tests_use_the_versions_of_the_image() -> None:
-    tool, tests = (
+def test_the_tests_use_the_versions_of_the_image_and_the_demonstrations() -> None:
+    tool, demo, tests = (
         {pin.partition(" ;")[0] for pin in read_pins(folder / "requirements.lock")}
-        for folder in (TOOL, ROOT / "tests")
+        for folder in (TOOL, ROOT / "sandbox", ROOT / "tests")
     )
-    assert tool <= tests
+    assert tool <= demo <= tests
     names = {pin.partition("==")[0] for pin in tool}
     project = tomllib.loads((TOOL / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[\[=<>]", name)[0] for name in project["dependencies"]}
@@ -35,8 +35,9 @@ def test_one_version_everywhere() -> None:
     files = [ROOT / "stage-in.cwl", *(path for folder in folders for path in folder.glob("*.cwl"))]
     texts = {path.name: path.read_text() for path in files}
     images = {name: re.findall(r'dockerPull: *"?([^\s"}]+)', text) for name, text in texts.items()}
-    assert images["stage-in.cwl"] == [f"stage-in:{version}"]
-    assert {image for found in images.values() for image in found} == {f"stage-in:{version}"}
+    (image,) = images["stage-in.cwl"]
+    assert image.endswith(f"/stage-in:{version}")
+    assert {found for names in images.values() for found in names} == {image}
     described = {
         name: re.findall('^s:softwareVersion: "(.*)"', text, re.MULTILINE)
         for name, text in texts.items()

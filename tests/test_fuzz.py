@@ -1,7 +1,7 @@
 """The four parsers of documents from the platform, with generated input.
 
 For any input, each of them returns a valid result or raises an error whose message is one line.
-The tests try the same few hundred inputs in each run; `make fuzz` tries new ones for some minutes.
+The tests try the same inputs in each run; `make fuzz` tries new ones for some minutes.
 """
 
 import io

@@ -25,7 +25,7 @@ import pytest
 
 from sandbox.server import Sandbox
 from stage_in.safe.manifest import MANIFEST, read_manifest
-from tests.conftest import SameTree, StageIn
+from tests.conftest import SameTree, StageIn, slow_after
 
 GROUPS = 2  # of kills, so that two workers share them
 KILLS = 8  # in each group, spread evenly over the whole of a run
@@ -224,7 +224,7 @@ def test_killed_run_leaves_the_whole_catalog_or_none_and_can_be_resumed(
     pytest.fail("no kill came between verification and rename")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", slow_after(1, [signal.SIGTERM, signal.SIGINT]))
 def test_signal_stops_the_run_and_keeps_what_has_arrived(
     stage_in: StageIn,
     platform: Sandbox,

@@ -28,6 +28,7 @@ FOREIGN = {
     "LOGURU_DEBUG_NO": "many",
     "LOGURU_INFO_COLOR": "<no color>",
     "PYSTAC_STAC_VERSION_OVERRIDE": "0.9.0",
+    "TZ": "AAA24",  # a day from UTC
 }
 
 
@@ -124,7 +125,7 @@ def test_a_path_that_is_not_utf_8(
     folder.mkdir()
     run = StageIn(platform, folder)(platform.item_url(new.name))
     assert run.code == 2, run.log
-    assert "Expected a path in UTF-8 as --output-dir" in run.reason
+    assert "--output-dir must be a path in UTF-8" in run.reason
     assert platform.log.of("download") == []
 
 

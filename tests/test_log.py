@@ -92,10 +92,3 @@ def test_control_characters_become_spaces(read_log: ReadLog) -> None:
 def test_a_message_has_limited_length(read_log: ReadLog) -> None:
     set_up_log("INFO").info("{}", "x" * 1_000_000)
     assert 9_000 < read_log().count("x") <= 10_000
-
-
-def test_standard_error_may_be_closed(read_log: ReadLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", None)
-    set_up_log("INFO").info("this line is discarded")
-    assert sys.stderr is not None
-    sys.stderr.close()

@@ -123,7 +123,7 @@ def test_a_library_without_memory_does_not_make_the_item_wrong(
 
 
 @pytest.mark.parametrize(
-    "memory", slow_after(3, [60, 200, 390, 80, 100, 120, 150, 300, 420, 440, 600])
+    "memory", slow_after(2, [60, 390, 200, 80, 100, 120, 150, 300, 420, 440, 600])
 )
 def test_too_little_memory(stage_in: StageIn, platform: Sandbox, new: Path, memory: int) -> None:
     """The run succeeds, or ends before any file of the product was requested."""
@@ -137,7 +137,7 @@ def test_too_little_memory(stage_in: StageIn, platform: Sandbox, new: Path, memo
     assert memory >= 400 or run.code == 2
 
 
-@pytest.mark.parametrize("number", slow_after(3, [12, 31, 32, 6, 16]))
+@pytest.mark.parametrize("number", slow_after(2, [12, 31, 32, 6, 16]))
 def test_few_open_files(stage_in: StageIn, platform: Sandbox, new: Path, number: int) -> None:
     limited = replace(stage_in, through=("prlimit", f"--nofile={number}"))
     run = limited(platform.item_url(new.name))
@@ -161,3 +161,12 @@ def test_few_threads(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
         run = few(platform.item_url(new.name))
         assert run.code == 0, run.log
         assert "Fewer parallel downloads: the system allows" in run.log
+
+
+def test_a_umask_that_locks_the_user_out(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    masked = replace(stage_in, through=("sh", "-c", 'umask 277 && exec "$@"', "sh"))
+    run = masked(platform.item_url(new.name))
+    assert run.code == 2, run.log
+    assert "The umask 0277 denies you access" in run.reason
+    assert_no_file_was_requested(platform)
+    assert not [*stage_in.folder.iterdir()]

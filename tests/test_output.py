@@ -21,7 +21,7 @@ import pytest
 
 from sandbox.server import Sandbox
 from stage_in.errors import CredentialsError, OutputError, ProductError, TemporaryError
-from stage_in.lock import Lock
+from stage_in.lock import LOCK, Lock
 from stage_in.output import Output
 from tests.conftest import Run, SameTree, StageIn, slow_after
 from tests.editing import open_folder
@@ -151,7 +151,9 @@ def test_another_folder_is_there(
     foreign = stage_in.folder / "catalog" / name
     foreign.parent.mkdir()
     foreign.write_text("{}")
-    assert_refused(stage_in(platform.item_url(new.name)), "found something else", "Move it away")
+    assert_refused(
+        stage_in(platform.item_url(new.name)), "There is something else at", "Move it away"
+    )
     assert not platform.log.of("download")
     assert foreign.read_text() == "{}"
     assert list_names(stage_in.folder) == {"catalog"}
@@ -263,7 +265,9 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "code"), FAILURES, ids=[str(code) for _, code in FAILURES])
+@pytest.mark.parametrize(
+    ("fault", "code"), slow_after(1, FAILURES), ids=[str(code) for _, code in FAILURES]
+)
 def test_resuming_after_a_failure(
     stage_in: StageIn, platform: Sandbox, new: Path, fault: str, code: int
 ) -> None:
@@ -277,7 +281,9 @@ def test_resuming_after_a_failure(
     assert len([path for path in verified if "/IMG_DATA/" in path]) >= 10
 
 
-@pytest.mark.parametrize(("fault", "code"), [("status=403", 77), ("corrupt=0.5", 65)])
+@pytest.mark.parametrize(
+    ("fault", "code"), slow_after(1, [("status=403", 77), ("corrupt=0.5", 65)])
+)
 def test_a_failure_before_the_first_file(
     stage_in: StageIn, platform: Sandbox, new: Path, fault: str, code: int
 ) -> None:
@@ -290,7 +296,7 @@ def test_a_failure_before_the_first_file(
 @pytest.mark.parametrize(
     ("function", "transport"),
     slow_after(
-        2,
+        1,
         [
             ("sources.download.check_distinct", "nodes"),
             ("staging.make_item_files", "zip"),
@@ -325,7 +331,7 @@ def test_resuming_after_a_bug(
     assert assert_resumes(stage_in, stage_in.folder, new, *options)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", slow_after(1, [signal.SIGKILL, signal.SIGTERM]))
 def test_resuming_after_a_kill(
     stage_in: StageIn, platform: Sandbox, new: Path, number: signal.Signals
 ) -> None:
@@ -359,7 +365,7 @@ def test_output_that_cannot_be_written(stage_in: StageIn, platform: Sandbox, new
 @pytest.mark.parametrize(
     ("output", "why"),
     slow_after(
-        3,
+        2,
         [
             ("x" * 250, "File name too long"),  # the name of the staging folder is longer
             ("file/deep/catalog", "Not a directory"),
@@ -522,7 +528,7 @@ def test_no_inodes(stage_in: StageIn, mount: Callable[[str], Disk], new: Path) -
 @pytest.mark.parametrize(
     ("transport", "fault", "why"),
     [
-        ("nodes", "path=*manifest.safe*$value", "bytes of free disk space"),
+        ("nodes", "path=*manifest.safe*$value", "bytes of disk space are needed"),
         ("nodes", "path=*_B03*$value at=0.5", "_B03.jp2: No space left on device"),
         ("zip", "path=*/$value at=0.5", ".part: No space left on device"),
     ],
@@ -576,7 +582,7 @@ def test_a_disk_at_the_output(
     assert_refused(inside(platform.item_url(new.name), *output), "mounted folder", "inside of it")
     assert not platform.log.of("download")
     (disk.files / "lost+found").mkdir()
-    assert_refused(inside(platform.item_url(new.name), *output), "found something else")
+    assert_refused(inside(platform.item_url(new.name), *output), "There is something else at")
     assert list_names(disk.files) == {"lost+found"}
     assert f".{disk.folder.name}.staging" not in list_names(disk.folder.parent)
 
@@ -620,6 +626,79 @@ def test_failures_that_no_other_code_translates(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=why), Output(tmp_path / "out"):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "there")
     assert not list_names(tmp_path)
+
+
+def test_a_file_system_that_lists_what_was_there_when_the_folder_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """btrfs does so for each descriptor, and sshfs for each handle."""
+    output = Output(tmp_path / "catalog")
+    listdir = os.listdir
+    with output:
+        locked = output._lock.folder
+        monkeypatch.setattr(
+            os, "listdir", lambda folder=".": [LOCK] if folder == locked else listdir(folder)
+        )
+        (output.staging / "x.zip").write_text("x")
+    monkeypatch.undo()
+    assert not list_names(tmp_path)
+
+
+def test_a_file_system_that_keeps_removed_files_while_they_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS and FUSE do so, under another name in the same folder."""
+    output = Output(tmp_path / "catalog")
+    unlink, release = os.unlink, Lock.release
+
+    def hide(path: str | Path, *, dir_fd: int | None = None) -> None:
+        if path == LOCK:
+            os.rename(path, ".nfs1", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        else:
+            unlink(path, dir_fd=dir_fd)
+
+    def release_and_remove(lock: Lock) -> None:
+        release(lock)
+        (output.staging / ".nfs1").unlink()
+
+    monkeypatch.setattr(os, "unlink", hide)
+    monkeypatch.setattr(Lock, "release", release_and_remove)
+    with output:
+        pass
+    assert not list_names(tmp_path)
+
+
+def test_an_overlay_of_two_file_systems(tmp_path: Path) -> None:
+    """Its files and its folders have different devices, as a container's may have.
+
+    Without extended attributes, an overlay can't rename its folders.
+    """
+    for name in ("lower", "upper", "merged"):
+        (tmp_path / name).mkdir()
+    layers = "lowerdir=lower,upperdir=upper/new,workdir=upper/work,xino=off"
+    mount = (
+        "mount -t tmpfs tmpfs upper && mkdir upper/new upper/work && "
+        f"mount -t overlay overlay -o {layers} merged || exit 99; "
+        'cd merged && exec "$@"'
+    )
+    code = (
+        "import os; from pathlib import Path; from stage_in.output import Output\n"
+        "try:\n"
+        "    os.mkdir('one'); os.rename('one', 'other'); os.rmdir('other')\n"
+        "except OSError:\n"
+        "    os._exit(99)\n"
+        "with Output(Path('catalog')) as output:\n"
+        "    output.catalog.mkdir()\n"
+        "    (output.catalog / 'x').write_text('x')\n"
+        "    assert output.staging.stat().st_dev != (output.catalog / 'x').stat().st_dev\n"
+        "    output.publish(output.catalog)\n"
+        "print(*os.listdir())"
+    )
+    command = [*NAMESPACE, "sh", "-c", mount, "sh", sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    if run.returncode == 99 or (run.returncode and "unshare" in run.stderr):
+        pytest.skip(f"no overlay that renames folders can be mounted here: {run.stderr}")
+    assert run.stdout == "catalog\n", run.stderr
 
 
 @pytest.mark.parametrize("failure", [ConnectionResetError(104, "reset"), OSError("no number")])

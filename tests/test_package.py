@@ -148,11 +148,9 @@ def test_package_is_one_file_with_the_metadata_of_the_project(bundle: Path) -> N
     assert document["s:keywords"] == project["keywords"]
     workflow, tool = (find(document["$graph"], name) for name in (PROCESS, "stage-in"))
     assert [step["run"] for step in workflow["steps"]] == ["#stage-in"]
-    assert tool["hints"] == [
-        {"class": "DockerRequirement", "dockerPull": f"stage-in:{project['version']}"}
-    ]
-    # The workflow passes on every input of the tool, and the bundle keeps their defaults.
     source = yaml.safe_load((ROOT / "stage-in.cwl").read_text())
+    assert tool["hints"] == [{"class": "DockerRequirement", **source["hints"]["DockerRequirement"]}]
+    # The workflow passes on every input of the tool, and the bundle keeps their defaults.
     names = list(source["inputs"])
     assert [port["id"] for port in workflow["inputs"]] == names
     assert [port["source"] for port in workflow["steps"][0]["in"]] == names

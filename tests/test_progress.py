@@ -11,7 +11,7 @@ from loguru import logger
 from sandbox.server import Sandbox
 from stage_in import progress
 from stage_in.progress import Progress
-from tests.conftest import StageIn
+from tests.conftest import StageIn, slow_after
 from tests.terminals import run_on_terminal, show
 
 DRAWS = """
@@ -93,7 +93,7 @@ def test_bar(columns: int) -> None:
     assert screen[2:] == ["after", ""]
 
 
-@pytest.mark.parametrize("columns", [30, 200])
+@pytest.mark.parametrize("columns", slow_after(1, [30, 200]))
 def test_bar_of_a_run(stage_in: StageIn, platform: Sandbox, new: Path, columns: int) -> None:
     platform.faults.add("on=download slow=100000")
     command = [sys.executable, "-m", "app.app", "--input-item", platform.item_url(new.name)]

@@ -14,6 +14,8 @@ import pytest
 from lxml import etree
 
 from sandbox.server import Sandbox
+from stage_in.safe.bands import BANDS, TRUE_COLOR
+from stage_in.safe.manifest import parse, select
 from stage_in.sources.platform_item import load_items
 from stage_in.sources.product import Product
 from stage_in.transfer.trust import PLATFORM_ORIGINS
@@ -101,6 +103,20 @@ def test_the_item_says_what_the_metadata_say(
     hrefs = {asset["href"].partition(".SAFE/")[2] for asset in item["assets"].values()}
     left_out = {name for name in checksums - hrefs if not name.startswith("DATASTRIP/")}
     assert left_out == set()
+
+
+def test_a_band_comes_with_the_meteorology() -> None:
+    """The manifest of one of these products does not list it."""
+    found = []
+    for manifest in REAL.rglob("*manifest.safe"):
+        entries = parse(manifest.read_bytes())
+        left_out = entries.keys() - select(entries, {"B04"}).keys()
+        assert {path.rpartition("_")[2].partition(".")[0] for path in left_out} == (
+            {*BANDS, TRUE_COLOR} - {"B04"}
+        )
+        found += [path.rpartition("/")[2] for path in entries if "/AUX_DATA/" in path]
+    assert found.count("AUX_ECMWFT") > 10
+    assert set(found) == {"AUX_ECMWFT", "AUX_CAMSFO"}
 
 
 @pytest.mark.parametrize(

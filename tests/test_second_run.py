@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "damage"), slow_after(3, DAMAGES))
+@pytest.mark.parametrize(("name", "damage"), slow_after(1, DAMAGES))
 def test_damaged_files_are_written_again(
     stage_in: StageIn,
     platform: Sandbox,
@@ -147,3 +148,44 @@ def test_a_foreign_file_in_the_staging_folder_is_removed(
     run = stage_in(item)
     assert run.code == 0, run.log
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
+
+
+KEEP = {"STAGE_IN_KEEP_FOLDERS": "1"}
+
+
+@pytest.mark.slow
+def test_files_keep_empty_folders_if_the_user_wants_them(
+    stage_in: StageIn, bare: Path, tmp_path: Path, assert_same_tree: SameTree
+) -> None:
+    """Nothing else differs. A later run accepts them, and writes none unless it is told to."""
+    with Sandbox([bare]) as platform:
+        own = replace(stage_in, platform=platform)
+        item = platform.item_url(bare.name)
+        assert own(item, "--output-dir", "plain").code == 0
+        assert_same_tree(bare, own.folder / "plain" / bare.stem / bare.name)
+        first = own(item, **KEEP)
+        assert first.code == 0, first.log
+        safe = own.folder / "catalog" / bare.stem / bare.name
+        shutil.copytree(own.folder / "catalog", tmp_path / "first")
+        platform.log.clear()
+        runs = [own(item), own(item, **KEEP), own(item, STAGE_IN_KEEP_FOLDERS="0")]
+        assert [run.code for run in runs] == [0, 0, 0]
+        assert not [run.log for run in runs if "again:" in run.log]
+        assert platform.log.of("download") == []
+        assert_same_tree(tmp_path / "first", own.folder / "catalog")
+        later = own(item, "--output-dir", "plain", **KEEP)
+        assert later.code == 0, later.log
+    assert_same_tree(tmp_path / "first", own.folder / "plain")
+    kept = list(safe.rglob(".keep"))
+    assert {path.parent.name for path in kept} == {"HTML", "rep_info"}
+    assert "HTML/.keep, rep_info/.keep" in first.log
+    for path in kept:
+        path.unlink()
+    assert_same_tree(bare, safe)
+
+
+def test_other_values_of_the_variable_are_refused(stage_in: StageIn, new: Path) -> None:
+    run = stage_in(stage_in.platform.item_url(new.name), STAGE_IN_KEEP_FOLDERS="yes")
+    assert run.code == 2
+    assert "STAGE_IN_KEEP_FOLDERS must be 0 or 1, but is 'yes'" in run.reason
+    assert len(stage_in.platform.log) == 0

@@ -9,14 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import rasterio
 from cogapp import Cog
 
-from sandbox.product import NEW, make_product
 from stage_in import errors
 from tests.blocks import read_blocks
 from tests.conftest import ROOT, StageIn
@@ -84,11 +81,11 @@ def list_patterns() -> dict[str, list[str]]:
     """Return the sentences of the messages that the page quotes, by section."""
     patterns: dict[str, list[str]] = {}
     for section in (DOCS / "troubleshooting.md").read_text().split("\n## ")[1:]:
-        rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        headings = re.findall("^#### (.+)$", section, re.MULTILINE)
         patterns[re.split("[:\n]", section)[0]] = [
             sentence
-            for row in rows
-            for pattern in re.findall("`([^`]+)`", row.partition(" with ")[0])
+            for heading in headings
+            for pattern in re.findall("`([^`]+)`", heading.partition(" with ")[0])
             for sentence in re.split(r"\. (?=[A-Z])", pattern)
         ]
     return patterns
@@ -122,6 +119,21 @@ def test_each_message_of_the_code_is_documented(code: int) -> None:
     assert messages
     patterns = list_patterns()[str(code)]
     assert [one for one in messages if not any(matches(words, one) for words in patterns)] == []
+
+
+def test_last_lines_of_a_job_are_documented() -> None:
+    """docs/runners.md explains the messages of deploy/calrissian/run.py, and no others."""
+    program = ast.parse((ROOT / "deploy/calrissian/run.py").read_text())
+    calls = (node for node in ast.walk(program) if isinstance(node, ast.Call) and node.args)
+    texts = {flatten(call.args[0]) for call in calls}
+    lines = [text for text in texts if text.startswith(("check: ", "The tool has ended "))]
+    # What follows a second colon comes from Kubernetes or the tool, or is not quoted in full.
+    messages = {":".join(line.split(":")[:2]) for line in lines} - {"check: the pod … waits"}
+    page = (DOCS / "runners.md").read_text()
+    rows = re.findall("^\\| `((?:check:|The tool has) [^`]+)`", page, re.MULTILINE)
+    assert len(messages) > 8
+    assert [one for one in messages if not any(matches(one, row) for row in rows)] == []
+    assert [row for row in rows if not any(matches(one, row) for one in messages)] == []
 
 
 def test_messages_of_real_failures_are_documented(stage_in: StageIn, new: Path) -> None:
@@ -202,14 +214,11 @@ def test_commands_of_the_sandbox(tmp_path: Path) -> None:
         assert (tmp_path / folder / "catalog.json").is_file()
 
 
-def test_python_of_the_start_page(stage_in: StageIn, tmp_path: Path) -> None:
-    """It masks the part of the tile that has no data."""
-    safe = make_product(tmp_path, replace(NEW, nodata=True, tile="31TCJ", pixels=192))
-    stage_in.platform.add_product(safe)
-    assert stage_in(stage_in.platform.item_url(safe.name)).code == 0
-    (band,) = safe.glob("GRANULE/*/IMG_DATA/*_B04.jp2")
-    with rasterio.open(band) as image:
-        numbers = image.read(1)
-    assert (numbers == 0).any()
-    mean = numbers[numbers > 0].mean() / 10_000 - 0.1
-    assert run_python("start.md", stage_in.folder) == f"{safe.stem}: {mean:.3f} in red\n"
+def test_python_of_the_readme() -> None:
+    """It is a block of docs/read.md, which `make test-readers` runs."""
+    blocks = [
+        [block for block in read_blocks(page) if block.language == "python"]
+        for page in (ROOT / "README.md", DOCS / "read.md")
+    ]
+    ((shown,), tested) = blocks
+    assert shown.text in [block.text for block in tested if "odc-stac" in block.marks]

@@ -1,28 +1,41 @@
 """Check each page of the site in Chromium: `python check.py SITE SCREENSHOTS`.
 
-A page needs one heading, all of its diagrams, links that lead to files of the site, and a place in
-the navigation. It must fit the window, log no errors, and request nothing from another host. The
-screenshots are for a person to look at.
+A page needs one heading, all of its diagrams in a size that can be read, links that lead to files
+of the site, and a place in the navigation. It must fit the window, log no errors, and request
+nothing from another host. Searches must find the page that answers them. The screenshots are for a
+person to look at.
 """
 
 import mimetypes
 import os
 import shutil
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote_plus, unquote, urlsplit
 
-from playwright.sync_api import Error, Page, Route, expect, sync_playwright
+from playwright.sync_api import Error, Locator, Page, Route, expect, sync_playwright
 
 ORIGIN = "http://site.invalid"
 VIEWS = (("light", 1280), ("dark", 1280), ("light", 400))
 TIMEOUT = 30_000  # milliseconds
+ATTEMPTS = 10  # to open the search
+MIN_SCALE = 0.6  # of a diagram, whose text has 16 pixels at a scale of 1
+# Words to search for, and the page that has to be among the results.
+SEARCHES = {
+    "429": "troubleshooting",
+    "certificate": "troubleshooting",
+    "proxy": "troubleshooting",
+    "Python API": "docs/api",
+}
 # The theme draws each diagram in a closed shadow root, which locators can't enter.
 OPEN_SHADOW_ROOTS = """
 const attach = Element.prototype.attachShadow;
 Element.prototype.attachShadow = function () { return attach.call(this, { mode: "open" }); };
 """
 LINKS = "links => links.map(link => link.href)"
+SCALE = "drawing => drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width"
 EXCESS_WIDTH = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -74,20 +87,35 @@ class Checker:
             try:
                 drawing = diagram.locator("svg:not([aria-roledescription=error])").first
                 expect(drawing).to_be_visible(timeout=TIMEOUT)
+                if (scale := drawing.evaluate(SCALE)) < MIN_SCALE:
+                    self._report(f"Expected a diagram that can be read, found a scale of {scale}.")
                 self.diagrams += 1
             except AssertionError as error:
                 self._report(f"Expected a diagram: {error}")
 
-    def search(self, words: str, name: str) -> None:
-        """Check that a search finds a page."""
+    def search(self, searches: Mapping[str, str]) -> None:
+        """Check that a search for some words finds a page."""
         self.page.goto(f"{ORIGIN}/index.html", wait_until="networkidle", timeout=TIMEOUT)
-        self.page.keyboard.press("Control+k")
-        try:
-            self.page.get_by_role("combobox", name="Search").fill(words, timeout=TIMEOUT)
-            found = self.page.locator(f'[role=option][href*="{name}"]').first
-            expect(found).to_be_visible(timeout=TIMEOUT)
-        except (AssertionError, Error) as error:
-            self._report(f"Expected a search for {words!r} to find {name}: {error}")
+        box = self.page.get_by_role("combobox", name="Search")
+        for words, name in searches.items():
+            # The results of the words before have other addresses.
+            found = self.page.locator(f'[role=option][href*="{name}.html?h={quote_plus(words)}"]')
+            try:
+                self._open_search(box)
+                box.fill(words, timeout=TIMEOUT)
+                expect(found.first).to_be_visible(timeout=TIMEOUT)
+            except (AssertionError, Error) as error:
+                reason = str(error).partition("\n")[0]
+                self._report(f"Expected a search for {words!r} to find {name}: {reason}")
+
+    def _open_search(self, box: Locator) -> None:
+        """Open the search; the page ignores the keys until its scripts have started."""
+        for _ in range(ATTEMPTS):
+            if box.is_visible():
+                return
+            self.page.keyboard.press("Control+k")
+            with suppress(AssertionError):
+                expect(box).to_be_visible(timeout=TIMEOUT / ATTEMPTS)
 
 
 def main(site: Path, screenshots: Path) -> None:
@@ -111,7 +139,7 @@ def main(site: Path, screenshots: Path) -> None:
                 checker.check(name)
                 picture = screenshots / f"{scheme}-{width}" / f"{name}.png"
                 checker.page.screenshot(path=picture, full_page=True)
-            checker.search("certificate", "troubleshooting")
+            checker.search(SEARCHES)
             listed = checker.page.locator(".md-nav a").evaluate_all(LINKS)
             unlisted = set(names) - {urlsplit(url).path.lstrip("/") for url in listed}
             problems += [

@@ -4,30 +4,31 @@
 Markdown.
 """
 
-import importlib
 import inspect
 import json
 import os
-import pydoc
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import grimp
 import yaml
 
 from sandbox.faults import Fault
 from sandbox.product import NEW, make_product
 from sandbox.server import Sandbox
+from tests.environment import read_pins
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "command-line-tools/stage-in/src/stage_in"
 BIN = Path(sys.executable).parent
-STYLE = '%%{init: {"flowchart": {"nodeSpacing": 25, "rankSpacing": 40}}}%%'
+STYLE = '%%{init: {"flowchart": {"nodeSpacing": 25, "rankSpacing": 30, "wrappingWidth": 300}}}%%'
 
 
 def fence(language: str, text: str) -> str:
@@ -50,16 +51,19 @@ def command(line: str) -> str:
     return fence("text", printed.stdout)
 
 
-def functions(module: str, *names: str) -> str:
-    """Show the signatures and docstrings of functions."""
-    members = vars(importlib.import_module(module))
-    text = "\n".join(pydoc.plaintext.document(members[name]) for name in names)
-    return fence("text", re.sub(r" +\n", "\n", text))
-
-
 def file(path: str) -> str:
     """Show a YAML or CWL file."""
     return fence("yaml", (ROOT / path).read_text())
+
+
+def versions(lock: str, *names: str) -> str:
+    """Show the versions of packages in a lock file; some depend on that of Python."""
+    pins = [pin.partition(" ")[0].split("==") for pin in read_pins(ROOT / lock)]
+    found = {name: [version for pin, version in pins if pin == name] for name in names}
+    if missing := [name for name in names if not found[name]]:
+        raise ValueError(f"expected a version of {', '.join(missing)} in {lock}, found none")
+    listed = ", ".join(f"{name} {' or '.join(found[name])}" for name in names)
+    return f"\n{textwrap.fill(listed, 100, break_on_hyphens=False)}.\n"
 
 
 def faults() -> str:
@@ -72,42 +76,47 @@ def faults() -> str:
     return "\n".join([*lines, ""])
 
 
-def packages() -> str:
-    """Show which package or module of `stage_in` imports which.
-
-    `errors` is left out, as nearly every module imports it. So is an arrow that other arrows imply.
-    """
-    graph = grimp.build_graph("stage_in", exclude_type_checking_imports=True)
-    graph.remove_module("stage_in.errors")
-    lines = [STYLE, "flowchart TB"]
-    for module in sorted(graph.find_children("stage_in")):
-        name = module.rpartition(".")[2]
-        if graph.find_children(module):
-            graph.squash_module(module)
-            name += "/"
-        lines.append(f'  {module}["{name}"]')
-    for module in sorted(graph.modules):
-        near = graph.find_modules_directly_imported_by(module)
-        implied = set().union(*map(graph.find_upstream_modules, near))
-        lines += [f"  {module} --> {other}" for other in sorted(near - implied)]
-    return fence("mermaid", "\n".join(lines))
+def layers() -> str:
+    """Show the layers of `stage_in`, which import-linter compares with the code."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contract = settings["tool"]["importlinter"]["contracts"][0]
+    lines = ["", "| layer | packages and modules |", "|---|---|"]
+    for number, layer in enumerate(contract["layers"], 1):
+        names = [name.strip() for name in layer.split("|")]
+        paths = [f"{name}/" if (PACKAGE / name).is_dir() else f"{name}.py" for name in names]
+        lines.append(f"| {number} | {', '.join(f'`{path}`' for path in paths)} |")
+    return "\n".join([*lines, ""])
 
 
 def workflow(path: str) -> str:
-    """Show the steps of a CWL workflow."""
+    """Show the steps of a CWL workflow.
+
+    Inputs of the same steps share a node, and so do outputs of one step: the drawing has to fit the
+    screen of a phone.
+    """
     fields = yaml.safe_load((ROOT / path).read_text())
-    lines = ["flowchart LR", *(f'  in_{name}(["{name}"])' for name in fields["inputs"])]
+    lines = [STYLE, "flowchart TB"]
+    inputs: dict[str, list[str]] = {name: [] for name in fields["inputs"]}
+    outputs: dict[str, list[str]] = {name: [] for name in fields["steps"]}
     for name, step in fields["steps"].items():
         lines.append(f'  {name}["{name}{" (scattered)" if "scatter" in step else ""}"]')
         for source in step["in"].values():
             if not isinstance(source, str):
                 continue  # an expression
             start, _, output = source.partition("/")
-            lines.append(
-                f"  {start} -- {output} --> {name}" if output else f"  in_{start} --> {name}"
-            )
+            if output:
+                lines.append(f"  {start} -- {output} --> {name}")
+            elif name not in inputs[start]:
+                inputs[start].append(name)
+    for number, steps in enumerate(dict.fromkeys(map(tuple, inputs.values()))):
+        names = [name for name, used in inputs.items() if tuple(used) == steps]
+        lines.append(f'  in_{number}(["{"<br>".join(names)}"])')
+        lines += [f"  in_{number} --> {step}" for step in steps]
     for name, output in fields["outputs"].items():
-        lines.append(f'  {output["outputSource"].partition("/")[0]} --> out_{name}(["{name}"])')
+        outputs[output["outputSource"].partition("/")[0]].append(name)
+    for step, names in outputs.items():
+        if names:
+            lines.append(f'  {step} --> out_{step}(["{"<br>".join(names)}"])')
     return fence("mermaid", "\n".join(lines))
 
 
@@ -118,12 +127,14 @@ def parameters(path: str) -> str:
         "",
         fields["doc"].strip(),
         "",
-        "| input | type | default | meaning |",
-        "|---|---|---|---|",
+        "| input | type | meaning |",
+        "|---|---|---|",
     ]
     for name, given in fields["inputs"].items():
-        default = f"`{json.dumps(given['default'])}`" if "default" in given else ""
-        lines.append(f"| `{name}` | `{_type(given)}` | {default} | {given['doc']} |")
+        meaning = given["doc"]
+        if "default" in given:
+            meaning += f". Default: `{json.dumps(given['default'])}`"
+        lines.append(f"| `{name}` | `{_type(given)}` | {meaning} |")
     lines += ["", "| output | type | meaning |", "|---|---|---|"]
     for name, given in fields["outputs"].items():
         lines.append(f"| `{name}` | `{_type(given)}` | {given['doc']} |")

@@ -42,7 +42,7 @@ requirements:
 
 hints:
   DockerRequirement:
-    dockerPull: stage-in:0.1.0
+    dockerPull: localhost/stage-in:0.2.0
   ResourceRequirement:
     coresMin: 1
     ramMin: 1024

@@ -3,7 +3,7 @@ class: CommandLineTool
 id: classify
 label: Classify the tiles of a staged product
 doc: >-
-  Assigns a land cover class to each tile of 64 x 64 pixels of 10 m by spectral indices of its
+  Assigns a land cover class to each tile of 64 x 64 pixels of 10 m, based on spectral indices of its
   reflectance. The result is a STAC catalog with a cloud-optimised GeoTIFF that has a colour table.
 
 baseCommand: classify
@@ -19,7 +19,7 @@ requirements:
 
 hints:
   DockerRequirement:
-    dockerPull: stage-in:0.1.0
+    dockerPull: localhost/stage-in:0.2.0
 
 inputs:
   staged:

@@ -5,20 +5,23 @@ set -eu
 . sandbox/serve.sh
 
 folder=demo/classification
+picture=$folder/classification.png
 rm -rf "$folder/catalog" "$folder/landcover" # Remove the output of an earlier run.
 serve "$folder" --pixels 2196
 
-# The job order contains a token, so only the user may read it.
-umask 077
-cat > "$folder/params.yml" << END
-item: $SANDBOX_ITEM
-access_token: $CDSE_ACCESS_TOKEN
-END
+write_order "$folder/params.yml"
 
 echo "cwltool --no-container workflows/tile-classification.cwl $folder/params.yml"
-cwltool --no-container --preserve-environment CDSE_TRUSTED_HOSTS \
+cwltool --enable-ext --no-container --preserve-environment CDSE_TRUSTED_HOSTS \
   --outdir "$folder" workflows/tile-classification.cwl "$folder/params.yml" > "$folder/output.json"
 
-python workflows/picture.py "$folder/catalog" "$folder/landcover" docs/classification.png
-echo
-echo "The land cover is in $folder/landcover, the picture is docs/classification.png"
+python workflows/picture.py "$folder/catalog" "$folder/landcover" "$picture"
+cat << END
+
+The land cover is in $folder/landcover. Look at its picture: $picture
+
+What to do next:
+  docs/how-it-works.md   how the tool finds, verifies and describes a product
+  workflows/             copy a workflow, and replace classify.cwl with your own step
+  docs/start.md          stage a product with your account of the Copernicus Data Space
+END

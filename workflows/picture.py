@@ -3,15 +3,17 @@
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pystac
 import rasterio
-from matplotlib.patches import Patch
-from matplotlib.pyplot import subplots
+from PIL import Image, ImageDraw, ImageFont
 from pystac.extensions.classification import ClassificationExtension
 
-MAX_SIDE = 600  # pixels along a side of the true colour image
+SIDE = 480  # pixels along a side of each image
+MARGIN = 16
+TITLE = 30  # height of the titles
+LEGEND = 40  # height of the legend
+BOX = 14  # side of a colour in the legend
 
 
 def read_item(folder: Path) -> pystac.Item:
@@ -22,36 +24,38 @@ def read_item(folder: Path) -> pystac.Item:
 
 def main(staged: Path, landcover: Path, picture: Path) -> None:
     """Draw both images with the same extent."""
-    matplotlib.use("Agg")
     asset = read_item(landcover).assets["landcover"]
     with rasterio.open(read_item(staged).assets["visual"].get_absolute_href()) as source:
-        side = min(MAX_SIDE, source.width)
-        colours = source.read(out_shape=(3, side, side)).transpose(1, 2, 0)
-        bounds = source.bounds
+        colours = source.read().transpose(1, 2, 0)
+        width = source.bounds.right - source.bounds.left
     with rasterio.open(asset.get_absolute_href()) as raster:
-        classes, extent = raster.read(1), raster.bounds
+        classes = raster.read(1)
         table = np.array([raster.colormap(1)[value][:3] for value in range(256)], np.uint8)
+        # The tiles at the edges reach beyond the product.
+        shown = width / raster.res[0]
 
-    figure, (left, right) = subplots(1, 2, figsize=(9, 4.6), layout="constrained")
-    left.imshow(colours, extent=(bounds.left, bounds.right, bounds.bottom, bounds.top))
-    left.set_title("True colour")
-    right.imshow(table[classes], extent=(extent.left, extent.right, extent.bottom, extent.top))
-    right.set(xlim=(bounds.left, bounds.right), ylim=(bounds.bottom, bounds.top))
-    right.set_title("Land cover by tiles of 64 x 64 pixels")
-    for axes in (left, right):
-        axes.set(xticks=[], yticks=[])
+    canvas = Image.new("RGB", (2 * SIDE + 3 * MARGIN, SIDE + TITLE + LEGEND), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=16)
+    left, right = MARGIN, SIDE + 2 * MARGIN
+    canvas.paste(Image.fromarray(colours).resize((SIDE, SIDE), Image.Resampling.BOX), (left, TITLE))
+    tiles = Image.fromarray(table[classes])
+    tiles = tiles.resize((SIDE, SIDE), Image.Resampling.NEAREST, box=(0, 0, shown, shown))
+    canvas.paste(tiles, (right, TITLE))
+    for place, title in ((left, "True colour"), (right, "Land cover by tiles of 64 x 64 pixels")):
+        draw.text((place + SIDE / 2, TITLE / 2), title, "black", font, anchor="mm")
+
     present = np.unique(classes)
-    figure.legend(
-        handles=[
-            Patch(facecolor=f"#{one.color_hint}", edgecolor="#718096", label=one.name)
-            for one in ClassificationExtension.ext(asset).classes or []
-            if one.value in present
-        ],
-        loc="outside lower center",
-        ncols=7,
-        frameon=False,
-    )
-    figure.savefig(picture, dpi=110, metadata={"Software": None})
+    known = ClassificationExtension.ext(asset).classes or []
+    kinds = [one for one in known if one.value in present]
+    for number, one in enumerate(kinds):
+        x = canvas.width * (number + 0.5) / len(kinds) - 45
+        y = TITLE + SIDE + LEGEND / 2
+        corners = (x, y - BOX / 2, x + BOX, y + BOX / 2)
+        draw.rectangle(corners, f"#{one.color_hint}", outline="#718096")
+        draw.text((x + BOX + 8, y), one.name or "", "black", font, anchor="lm")
+    # 256 colours are enough, and take less than half of the space.
+    canvas.quantize(256, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ label: Stage a Sentinel-2 Level-1C product for an Application Package over S3
 doc: >-
   The stage-in step of stage-in-eoepca.cwl for platforms that pass keys for S3 to it as the inputs
   STAGEIN_AWS_SERVICEURL, STAGEIN_AWS_REGION, STAGEIN_AWS_ACCESS_KEY_ID and
-  STAGEIN_AWS_SECRET_ACCESS_KEY. The service has to be one with the bucket eodata of the Copernicus
-  Data Space. If a product is not there, and the environment of the pod has a token, the tool
+  STAGEIN_AWS_SECRET_ACCESS_KEY. The service must provide the bucket eodata of the Copernicus Data
+  Space. If a product is not there, and the environment of the pod contains a token, the tool
   downloads the product with the token instead.
 
 $namespaces:
@@ -16,7 +16,7 @@ s:name: stage-in
 s:description: >-
   Stage Sentinel-2 Level-1C products from the Copernicus Data Space as verified, self-contained STAC
   catalogs
-s:softwareVersion: "0.1.0"
+s:softwareVersion: "0.2.0"
 s:dateCreated: "2026-11-22"
 s:license: https://spdx.org/licenses/Apache-2.0
 s:keywords: [Sentinel-2, Level-1C, STAC, CWL, Copernicus, stage-in]
@@ -67,7 +67,7 @@ requirements:
 
 hints:
   DockerRequirement:
-    dockerPull: stage-in:0.1.0
+    dockerPull: localhost/stage-in:0.2.0
 
 inputs:
   reference:
@@ -95,7 +95,7 @@ outputs:
   staged:
     type: Directory
     label: Catalog
-    doc: The folder that holds catalog.json
+    doc: The folder that contains catalog.json
     outputBinding:
       glob: catalog
 

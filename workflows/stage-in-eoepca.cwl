@@ -16,7 +16,7 @@ s:name: stage-in
 s:description: >-
   Stage Sentinel-2 Level-1C products from the Copernicus Data Space as verified, self-contained STAC
   catalogs
-s:softwareVersion: "0.1.0"
+s:softwareVersion: "0.2.0"
 s:dateCreated: "2026-11-22"
 s:license: https://spdx.org/licenses/Apache-2.0
 s:keywords: [Sentinel-2, Level-1C, STAC, CWL, Copernicus, stage-in]
@@ -62,7 +62,7 @@ requirements:
 
 hints:
   DockerRequirement:
-    dockerPull: stage-in:0.1.0
+    dockerPull: localhost/stage-in:0.2.0
 
 inputs:
   reference:
@@ -74,7 +74,7 @@ outputs:
   staged:
     type: Directory
     label: Catalog
-    doc: The folder that holds catalog.json
+    doc: The folder that contains catalog.json
     outputBinding:
       glob: catalog
 

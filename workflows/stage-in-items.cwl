@@ -28,13 +28,13 @@ requirements:
 
 hints:
   DockerRequirement:
-    dockerPull: stage-in:0.1.0
+    dockerPull: localhost/stage-in:0.2.0
 
 inputs:
   items:
     type: File
     label: STAC items
-    doc: A STAC ItemCollection, such as pystac-client saves or a STAC API answers to a search, or one item
+    doc: A STAC ItemCollection, such as pystac-client saves or a STAC API returns for a search, or one item
     inputBinding:
       prefix: --input-item
   access_token:
@@ -45,7 +45,7 @@ inputs:
   output_dir:
     type: string
     label: Folder
-    doc: Name of the catalog folder; has to differ between the jobs of a scattered step
+    doc: Name of the catalog folder; must differ between the jobs of a scattered step
     default: catalog
   assets:
     type: string[]?

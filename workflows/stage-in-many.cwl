@@ -3,9 +3,9 @@ class: Workflow
 id: stage-in-many
 label: Stage Sentinel-2 Level-1C products
 doc: >-
-  Runs stage-in.cwl for each of several items. The folder of each is named like its item, so the
-  items must differ in the last part of their URLs. The runner needs Node.js to find these names.
-  cwltool and Toil treat the token as a secret. Calrissian cannot run this workflow unchanged, see
+  Runs stage-in.cwl for each of several items. Each folder has the name of its item, so the items
+  must differ in the last part of their URLs. The runner needs Node.js to derive these names.
+  cwltool and Toil treat the token as a secret. Calrissian cannot run this workflow unchanged; see
   stage-in-secret.cwl.
 
 requirements:
@@ -50,6 +50,6 @@ steps:
       item: item
       access_token: access_token
       output_dir:
-        valueFrom: $(inputs.item.split("?")[0].split("/").pop().replace(/\.SAFE$/, "").replace(/[^\w.-]/g, "_"))
+        valueFrom: $(inputs.item.split("?")[0].split("/").filter(Boolean).pop().replace(/\.SAFE$/, "").replace(/^\.+/, "_").replace(/[^\w.-]/g, "_"))
       assets: assets
     out: [staged]

@@ -3,7 +3,7 @@ class: CommandLineTool
 id: stage-in-s3
 label: Stage a Sentinel-2 Level-1C product with keys for S3
 doc: >-
-  Runs the command of stage-in.cwl with keys of an S3 object store in place of a token. cwltool and
+  Runs the command of stage-in.cwl with keys for an S3 object store instead of a token. cwltool and
   Toil treat the keys as secrets if this is the outermost process, so a workflow that embeds it needs
   the hint cwltool:Secrets, too. Calrissian passes the tool placeholders instead of secrets, so use
   stage-in.cwl there and pass the keys in the environment of its pods.
@@ -39,7 +39,7 @@ requirements:
 
 hints:
   DockerRequirement:
-    dockerPull: stage-in:0.1.0
+    dockerPull: localhost/stage-in:0.2.0
   cwltool:Secrets:
     secrets: [access_key, secret_key, session_token]
 
@@ -76,7 +76,7 @@ inputs:
   output_dir:
     type: string
     label: Folder
-    doc: Name of the catalog folder; has to differ between the jobs of a scattered step
+    doc: Name of the catalog folder; must differ between the jobs of a scattered step
     default: catalog
   assets:
     type: string[]?

@@ -5,7 +5,7 @@ label: Stage a Sentinel-2 Level-1C product with a secret token
 doc: >-
   Runs stage-in.cwl and marks the token as a secret for cwltool and Toil. They then keep it out of
   their logs and of the files that cwltool --provenance writes. Toil still stores it in its job store
-  until the run has succeeded. The hint only has an effect in the outermost workflow, so a workflow
+  until the run has succeeded. The hint has an effect only in the outermost workflow, so a workflow
   that embeds stage-in.cwl needs it too. Calrissian passes the tool a placeholder instead of the
   secret, so use stage-in.cwl there.
 

@@ -5,7 +5,7 @@ label: Classify the tiles of a Sentinel-2 Level-1C product
 doc: >-
   Stages the bands of a product that the classification needs, and classifies its tiles of 64 x 64
   pixels. cwltool and Toil treat the token as a secret. Calrissian cannot run this workflow
-  unchanged, see stage-in-secret.cwl.
+  unchanged; see stage-in-secret.cwl.
 
 $namespaces:
   cwltool: http://commonwl.org/cwltool#
@@ -27,7 +27,7 @@ inputs:
   assets:
     type: string[]
     label: Bands
-    doc: Bands to stage; the default is those that the classification reads and the true colour image
+    doc: Bands to stage; by default, those that the classification reads and the true colour image
     default: [B02, B03, B04, B08, B10, B11, TCI]
 
 outputs:

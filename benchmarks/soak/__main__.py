@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak`: stage for long, and write the figures into docs/reliability.md."""
+"""`python -m benchmarks.soak`: stage for long, and write the figures into the pages."""
 
 import secrets
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks.pages import ROOT, describe_run, update_page, write_json
+from benchmarks.pages import ROOT, describe_run, update_pages, write_json
 from benchmarks.service import serve
 from benchmarks.soak.conditions import SoakService, make_orders, make_products
 from benchmarks.soak.stage import stage_serially, stage_side_by_side
@@ -40,8 +40,9 @@ def soak(products: int, jobs: int, seed: int) -> dict[str, Any]:
 def main(seed: int | None, quick: bool, trial: bool) -> None:
     """Stage 200 products in one process, then 200 by eight jobs side by side, while faults happen.
 
-    Writes benchmarks/soak.json and updates docs/reliability.md; with --quick or --trial, writes
-    only build/soak.json. Exits with 1 if a product is not staged, or if the process grows.
+    Writes benchmarks/soak.json and updates the pages that show its figures; with --quick or
+    --trial, writes only build/soak.json. Exits with 1 if a product is not staged, or if the process
+    grows.
     """
     path = ROOT / "build/soak.json" if quick or trial else RESULTS
     products, jobs = (MIN_PRODUCTS, 4) if quick else (200, 8)
@@ -49,7 +50,7 @@ def main(seed: int | None, quick: bool, trial: bool) -> None:
     results = soak(products, jobs, seed)
     write_json(path, results)
     if path == RESULTS:
-        update_page("docs/reliability.md")
+        update_pages()
     click.echo(show(path))
     failures = [run["failure"] for run in (*results["serial"], *results["jobs"]) if run["failure"]]
     sys.exit("\n".join([*failures, *find_growth(results["serial"])]) or None)

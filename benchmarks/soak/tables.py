@@ -13,22 +13,26 @@ from benchmarks.product import MEGABYTE
 RESULTS = ROOT / "benchmarks/soak.json"
 MIN_PRODUCTS = 10
 _MIN_FOR_MEMORY = 50  # the first products allocate memory that is kept for good
-# What a process holds: title, unit, and by which share it may grow (malloc keeps what was freed).
+# What a process holds: title, unit, the share of the products that warm it up, and by which share
+# it may grow then. Resident memory takes longest: malloc creates an arena for each thread, up to
+# eight for each core, and every arena keeps some of what was freed.
 _HELD = {
-    "descriptors": ("open file descriptors", 1, 0.0),
-    "threads": ("threads", 1, 0.0),
-    "heap": ("memory in use by malloc (MB)", MEGABYTE, 0.05),
-    "blocks": ("memory blocks in use by Python (thousands)", 1000, 0.05),
-    "memory": ("resident memory (MB)", MEGABYTE, 0.1),
+    "descriptors": ("open file descriptors", 1, 0.1, 0.0),
+    "threads": ("threads", 1, 0.1, 0.0),
+    "heap": ("memory in use by malloc (MB)", MEGABYTE, 0.1, 0.05),
+    "blocks": ("memory blocks in use by Python (thousands)", 1000, 0.1, 0.05),
+    "memory": ("resident memory (MB)", MEGABYTE, 0.5, 0.1),
 }
 
 
-def judge(series: Sequence[float]) -> tuple[float, float, float]:
+def judge(series: Sequence[float], warm_up: float) -> tuple[float, float, float]:
     """Return the medians of the first and the last quarter, and the slope per 100 products.
 
-    The first products are left out: the process is warming up.
+    Args:
+        series: what the process held after each product.
+        warm_up: the share of the products, the first ones, that are left out.
     """
-    warm = series[max(3, len(series) // 10) :]
+    warm = series[max(3, int(len(series) * warm_up)) :]
     quarter = len(warm) // 4
     slope = linear_regression(range(len(warm)), warm).slope
     return median(warm[:quarter]), median(warm[-quarter:]), 100 * slope
@@ -37,8 +41,8 @@ def judge(series: Sequence[float]) -> tuple[float, float, float]:
 def find_growth(serial: Sequence[Mapping[str, Any]]) -> list[str]:
     """List what grew from product to product by more than is allowed."""
     found = []
-    for name, (title, _, allowed) in _HELD.items():
-        first, last, _ = judge([reading[name] for reading in serial])
+    for name, (title, _, warm_up, allowed) in _HELD.items():
+        first, last, _ = judge([reading[name] for reading in serial], warm_up)
         if last > first * (1 + allowed) and (not allowed or len(serial) >= _MIN_FOR_MEMORY):
             found.append(f"{title} grew from {first:,.0f} to {last:,.0f}")
     return found
@@ -47,7 +51,7 @@ def find_growth(serial: Sequence[Mapping[str, Any]]) -> list[str]:
 def show(path: Path = RESULTS) -> str:
     """Return the generated part of docs/reliability.md."""
     results = json.loads(path.read_text())
-    ways = ("", "one after another", f"{results['side_by_side']} jobs side by side")
+    ways = ("", "one after another", f"{results['side_by_side']} parallel jobs")
     quarters = ("", "first quarter", "last quarter", "change", "per 100 products")
     when = f"Measured on {results['date']} with seed {results['seed']}: {results['machine']}."
     return f"""
@@ -77,7 +81,8 @@ def _list_runs(results: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def _list_held(serial: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
-    for name, (title, unit, _) in _HELD.items():
-        first, last, slope = (x / unit for x in judge([reading[name] for reading in serial]))
+    for name, (title, unit, warm_up, _) in _HELD.items():
+        series = [reading[name] for reading in serial]
+        first, last, slope = (x / unit for x in judge(series, warm_up))
         change = f"{last / first - 1:+.1%}"
         yield [title, f"{first:.1f}", f"{last:.1f}", change, f"{slope:+.2f}"]

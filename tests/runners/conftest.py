@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.conftest import ROOT
+from tests.cwl_runs import IMAGE
 
 # The variables that an engine needs besides PATH.
 SETTINGS = ("HOME", "XDG_RUNTIME_DIR", "CONTAINERS_CONF", "CONTAINER_HOST", "DOCKER_HOST")
@@ -31,10 +28,15 @@ class Engine:
         """The variables for a process that runs its commands."""
         return {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
+    @property
+    def options(self) -> list[str]:
+        """The options by which cwltool and Toil use it."""
+        return [] if self.name == "docker" else [f"--{self.name}"]
+
     def __call__(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run a command of the engine to its end."""
-        options = {"text": True, **options}
-        return subprocess.run([self.name, *arguments], capture_output=True, timeout=120, **options)
+        options = {"text": True, "timeout": 120, **options}
+        return subprocess.run([self.name, *arguments], capture_output=True, **options)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return the description of an image or a container; empty if there is none."""
@@ -65,22 +67,5 @@ def engine(pytestconfig: pytest.Config) -> Engine:
 @pytest.fixture(scope="session")
 def image(engine: Engine) -> str:
     """The name of the image, which the engine must have."""
-    tool = yaml.safe_load((ROOT / "stage-in.cwl").read_text())
-    name = str(tool["hints"]["DockerRequirement"]["dockerPull"])
-    assert engine.inspect(name), f"no image {name}: run `make image`"
-    return name
-
-
-@pytest.fixture
-def bare(tmp_path: Path, new: Path) -> Path:
-    """A product with two empty folders, HTML and rep_info, as some products have."""
-    safe = tmp_path / "bare" / new.name
-    shutil.copytree(new, safe)
-    for path in (safe / "HTML").iterdir():
-        path.unlink()
-    manifest = safe / "manifest.safe"
-    lines = manifest.read_text()
-    for tag in ("dataObject", "xfdu:contentUnit"):
-        lines = re.sub(rf'\s*<{tag} ID="HTML_.*?</{tag}>', "", lines, flags=re.DOTALL)
-    manifest.write_text(lines)
-    return safe
+    assert engine.inspect(IMAGE), f"no image {IMAGE}: run `make image`"
+    return IMAGE

@@ -1,4 +1,4 @@
-"""A node of a cluster: it runs a pod in a container engine, by the spec of the pod."""
+"""A node of a cluster: it runs a pod of Argo in a container engine, by the spec of the pod."""
 
 import json
 import os
@@ -60,7 +60,7 @@ class Node:
     claims: Mapping[str, Path] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def environment(self, container: Mapping[str, Any], pod: Mapping[str, Any]) -> dict[str, str]:
+    def environment(self, container: Mapping[str, Any]) -> dict[str, str]:
         """Return the variables of a container."""
         found: dict[str, str] = {}
         for variable in container.get("env", []):
@@ -70,15 +70,12 @@ class Node:
                     found[name] = expand(rest.pop("value", ""), found)
                     continue
                 with fields(rest.pop("valueFrom"), name) as source:
-                    value = self._value(source, pod)
+                    value = self._value(source)
                 if value is not None:
                     found[name] = value
         return found
 
-    def _value(self, source: dict[str, Any], pod: Mapping[str, Any]) -> str | None:
-        if "fieldRef" in source:
-            check("fieldRef", source.pop("fieldRef"), {"fieldPath": "metadata.name"})
-            return str(pod["metadata"]["name"])
+    def _value(self, source: dict[str, Any]) -> str | None:
         with fields(source.pop("secretKeyRef"), "secretKeyRef") as reference:
             secret, key = reference.pop("name"), reference.pop("key")
             value = self.secrets.get(secret, {}).get(key)
@@ -97,7 +94,7 @@ class Node:
                 check(unused, spec.pop(unused, None), None, [], {})
             for cluster in ("restartPolicy", "serviceAccountName", "automountServiceAccountToken"):
                 spec.pop(cluster, None)
-        environment = self.environment(container, pod)
+        environment = self.environment(container)
         with fields(container, "container") as rest:
             for other in ("name", "env"):
                 rest.pop(other, None)

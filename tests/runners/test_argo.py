@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from sandbox.server import Sandbox
 from stage_in.safe.bands import BAND_OF_ASSET
 from tests.conftest import ROOT, SameTree
-from tests.cwl_runs import CWL
+from tests.cwl_runs import CWL, run_program, serve_real_item
 from tests.runners.conftest import Engine
 from tests.runners.pods import Node
 
@@ -88,6 +88,8 @@ def test_document_is_valid(name: str) -> None:
         ("one.yaml", "spec.workflowTemplateRef.template", "stage-in"),
         ("several.yaml", "spec.templates.0.steps.0", {"name": "no list"}),
         ("several.yaml", "spec.serviceAccount", "stage-in"),
+        ("stage-in-items.yaml", "spec.templates.0.inputs.artifacts.0.file", "items.json"),
+        ("items.yaml", "spec.arguments.artifacts.0.http.uri", STAC),
     ],
 )
 def test_error_in_a_document_is_found(name: str, path: str, value: Any) -> None:
@@ -112,7 +114,7 @@ def test_service_account_may_report_outputs() -> None:
             "verbs": ["create", "patch"],
         }
     ]
-    for name in ("stage-in.yaml", "several.yaml"):
+    for name in ("stage-in.yaml", "stage-in-items.yaml", "several.yaml"):
         assert load(name)["spec"]["serviceAccountName"] == account["metadata"]["name"]
 
 
@@ -174,6 +176,79 @@ def test_examples_refer_to_the_template_by_the_right_names() -> None:
         claims = {one["metadata"]["name"] for one in workflow["volumeClaimTemplates"]}
         own = {one["name"] for one in spec["templates"][0]["volumes"]}
         assert mounted == claims | own
+
+
+def test_template_for_many_items_differs_only_in_what_it_is_given() -> None:
+    """It takes a search result in place of an item, and stages all of it in one pod."""
+    one, many = (load(name) for name in ("stage-in.yaml", "stage-in-items.yaml"))
+    for document in (one, many):
+        (template,) = document["spec"]["templates"]
+        assert template["name"] == document["spec"]["entrypoint"] == document["metadata"]["name"]
+        del document["metadata"], template["name"], document["spec"]["entrypoint"]
+        del document["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]
+    inputs = many["spec"]["templates"][0]["inputs"]
+    (artifact,) = inputs.pop("artifacts")
+    given, passed = one["spec"]["arguments"], one["spec"]["templates"][0]["inputs"]
+    for parameters in (given["parameters"], passed["parameters"]):
+        assert parameters.pop(0)["name"] == "item"
+    container = one["spec"]["templates"][0]["container"]
+    assert container["args"][0] == "--input-item={{inputs.parameters.item}}"
+    container["args"][0] = f"--input-item={artifact['path']}"
+    assert one == many
+    # Argo refuses an artifact without a location among the arguments of a WorkflowTemplate.
+    example = load("items.yaml")["spec"]
+    assert "artifacts" not in many["spec"]["arguments"]
+    assert [one["name"] for one in example["arguments"]["artifacts"]] == [artifact["name"]]
+    assert example["workflowTemplateRef"] == {
+        "name": load("stage-in-items.yaml")["metadata"]["name"]
+    }
+
+
+@pytest.mark.slow
+def test_items_of_a_search_are_staged_with_keys_of_the_secret(
+    tmp_path: Path, new: Path, old: Path, assert_same_tree: SameTree
+) -> None:
+    """A temporary failure ends with 75, and the next run resumes. Here no pod is around it."""
+    (template,) = load("stage-in-items.yaml")["spec"]["templates"]
+    defaults = get_values(template["inputs"]["parameters"])
+    values = {f"inputs.parameters.{name}": value for name, value in defaults.items()}
+    container = substitute(template, values)["container"]
+    items = tmp_path / "items.json"
+    work = tmp_path / "work"
+    work.mkdir()
+    (artifact,) = template["inputs"]["artifacts"]
+    args = [text.replace(artifact["path"], str(items)) for text in container["args"]]
+    with Sandbox([new, old]) as platform:
+        key = next(iter(platform.s3.keys.values()))
+        secret = {"CDSE_S3_ACCESS_KEY": key.access, "CDSE_S3_SECRET_KEY": key.secret}
+        node = Node(Engine("none"), tmp_path, secrets={"cdse": secret})
+        variables = node.environment(container)
+        assert variables == secret
+        for safe in (new, old):
+            serve_real_item(platform, safe.name)
+        features = [platform.pages[f"/real/{safe.name}"] for safe in (new, old)]
+        items.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+
+        def run(*more: str) -> CompletedProcess[str]:
+            return run_program(
+                *(*container["command"], *args, *more),
+                cwd=work,
+                **variables,
+                AWS_ENDPOINT_URL_S3=platform.origins["s3"],
+            )
+
+        platform.faults.add("status=503 on=s3 path=*.jp2 after=6")
+        first = run("--patience=2")
+        assert first.returncode in get_retried_codes(), first.stderr
+        assert not (work / "catalog").exists()
+        platform.faults.clear()
+        platform.log.clear()
+        second = run()
+        assert second.returncode == 0, second.stderr
+        assert "Resuming: " in second.stderr
+        assert {exchange.role for exchange in platform.log} == {"s3"}
+    for safe in (new, old):
+        assert_same_tree(safe, work / "catalog" / safe.stem / safe.name)
 
 
 def substitute(document: Document, values: Mapping[str, str]) -> Document:

@@ -30,7 +30,7 @@ def test_suite_passes_in_containers(
             (new, old),
             {**engine.environment, **variables},
         )
-        options = [f"--{engine.name}"] if engine.name != "docker" else []
+        options = engine.options
         options += ["--custom-net", "host"]
         assert suite(*options) == {}
         for name in ("stage-in-no-token", "many-wrong-item", "eoepca-wrong-item"):

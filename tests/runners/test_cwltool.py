@@ -11,6 +11,7 @@ from tests.conftest import SameTree
 from tests.cwl_runs import CWL, cwltool, stage
 from tests.runners.conftest import Engine
 from tests.runners.orders import write_order
+from tests.test_cwl_s3 import check_secret_keys
 
 pytestmark = pytest.mark.runner
 
@@ -30,7 +31,7 @@ def test_container_stages_what_the_command_stages(
         folder.mkdir()
     order = write_order(inside, platform.environment, item=item, access_token=token)
     run = cwltool(
-        *([f"--{engine.name}"] if engine.name != "docker" else []),
+        *engine.options,
         *("--custom-net", "host", "--leave-container", "--record-container-id"),
         *("--cidfile-dir", ids, CWL, order),
         cwd=inside,
@@ -52,6 +53,19 @@ def test_container_stages_what_the_command_stages(
     assert_same_tree(new, inside / "catalog" / new.stem / new.name)
 
 
+def test_keys_for_s3_are_secret_inputs(
+    engine: Engine,
+    image: str,
+    platform: Sandbox,
+    tmp_path: Path,
+    new: Path,
+    assert_same_tree: SameTree,
+) -> None:
+    options = engine.options
+    options += ["--custom-net", "host"]
+    check_secret_keys(platform, tmp_path, new, assert_same_tree, *options, **engine.environment)
+
+
 @pytest.mark.parametrize("good", [True, False])
 def test_certificates_of_the_job_order_are_read(
     engine: Engine, image: str, platform: Sandbox, tmp_path: Path, new: Path, good: bool
@@ -60,12 +74,12 @@ def test_certificates_of_the_job_order_are_read(
     bundle.write_text(Path(certifi.where()).read_text() if good else "no certificate\n")
     inputs = {"item": platform.item_url(new.name), "access_token": platform.mint()}
     run = cwltool(
-        *([f"--{engine.name}"] if engine.name != "docker" else []),
+        *engine.options,
         *("--custom-net", "host", CWL),
         write_order(tmp_path, platform.environment, certificates=bundle, **inputs),
         cwd=tmp_path,
         **engine.environment,
     )
     assert run.returncode == (0 if good else 1), run.stderr
-    complaint = re.search(r"certificates in the file that REQUESTS_CA_BUNDLE names", run.stderr)
+    complaint = re.search(r"certificates that REQUESTS_CA_BUNDLE names can.t be read", run.stderr)
     assert bool(complaint) is not good

@@ -62,11 +62,14 @@ def test_no_layer_has_files_that_only_the_build_needs(
 
 
 def test_size_is_the_documented_one(engine: Engine, image: str) -> None:
-    used = engine("run", "--rm", "--user", "0", image, "du", "-sx", "--block-size=1", "/")
+    # The blocks of the files depend on the engine's file system. The size that podman gives grows
+    # when a container runs with another user namespace.
+    files = ("du", "-sx", "--apparent-size", "--block-size=1", "/")
+    used = engine("run", "--rm", "--user", "0", image, *files)
     size = int(used.stdout.split()[0]) / 1e6
-    assert size < 400
+    assert size <= 320
     (documented,) = re.findall(
-        r"^It has (\d+) MB", (ROOT / "docs/runners.md").read_text(), re.MULTILINE
+        r"^The image is (\d+) MB", (ROOT / "docs/runners.md").read_text(), re.MULTILINE
     )
     assert size == pytest.approx(int(documented), rel=0.08)
 

@@ -27,7 +27,7 @@ def test_secret_workflow_keeps_the_token_out_of_log_and_provenance(
     token = platform.mint()
     item = platform.item_url(new.name)
     run = cwltool(
-        *([f"--{engine.name}"] if engine.name != "docker" else []),
+        *engine.options,
         *("--custom-net", "host", "--provenance", tmp_path / "provenance"),
         *("--outdir", tmp_path / "out", document),
         write_order(tmp_path, platform.environment, item=item, access_token=token),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.runner
 def in_container(engine: Engine, image: str) -> list[str]:
     """Return the options by which Toil runs the image."""
     assert image
-    return [*([f"--{engine.name}"] if engine.name != "docker" else []), "--custom-net", "host"]
+    return [*engine.options, "--custom-net", "host"]
 
 
 @pytest.fixture
@@ -44,20 +44,6 @@ def test_container_stages_what_the_command_stages(
         assert stage(platform, outside, **inputs).returncode == 0
     assert_same_tree(tmp_path / "out/catalog", outside / "catalog")
     assert_same_tree(bare, tmp_path / "out/catalog" / bare.stem / bare.name)
-
-
-def test_empty_folder_is_lost_without_bypass_file_store(tmp_path: Path, bare: Path) -> None:
-    """docs/runners.md therefore requires that option. When this fails, Toil has been fixed."""
-    with Sandbox([bare]) as platform:
-        inputs = {"item": platform.item_url(bare.name), "access_token": platform.mint()}
-        order = write_order(tmp_path, platform.environment, **inputs)
-        run = toil("--no-container", CWL, order, cwd=tmp_path, bypass=False)
-    assert run.returncode == 0, run.stderr
-    staged = tmp_path / "out/catalog" / bare.stem / bare.name
-    empty = {path.relative_to(bare) for path in bare.rglob("*") if not any(path.glob("*"))}
-    folders = {path for path in empty if (bare / path).is_dir()}
-    assert len(folders) == 2
-    assert len([path for path in folders if (staged / path).is_dir()]) == 1
 
 
 def test_token_is_left_in_the_job_order_only(

@@ -31,7 +31,7 @@ def run(
 ) -> CompletedProcess[str]:
     """Run one of the workflows in the image."""
     return cwltool(
-        *([f"--{engine.name}"] if engine.name != "docker" else []),
+        *engine.options,
         *("--custom-net", "host", "--outdir", folder / "out", *options),
         *(ROOT / "workflows" / workflow, write_order(folder, platform.environment, **inputs)),
         cwd=folder,

@@ -27,7 +27,7 @@ def test_missing_files(safe: Path, name: str) -> None:
     folder = open_folder(safe)
     path = find(safe, name)
     (safe / path).unlink()
-    with pytest.raises(ProductError, match=f"{path} .*found no such file"):
+    with pytest.raises(ProductError, match=f"{path} is missing in"):
         folder.list_present()
     partial = replace(folder, partial=True)
     assert partial.list_present() == [MANIFEST, *(p for p in folder.entries if p != path)]
@@ -37,7 +37,7 @@ def test_missing_files(safe: Path, name: str) -> None:
 def test_metadata_are_needed_even_in_a_partial_product(safe: Path, name: str) -> None:
     folder = open_folder(safe, partial=True)
     (safe / find(safe, name)).unlink()
-    with pytest.raises(ProductError, match=f"{name} in {safe.name}, found none that can be read"):
+    with pytest.raises(ProductError, match=f"{name} in {safe.name} can't be read"):
         folder.read_metadata()
 
 
@@ -47,7 +47,7 @@ def test_a_file_of_another_size(safe: Path, partial: bool) -> None:
     band = safe / find(safe, "T*_B05.jp2")
     size = band.stat().st_size
     band.write_bytes(band.read_bytes() + b"x")
-    with pytest.raises(ProductError, match=rf"{size} bytes of .*B05\.jp2 .*found {size + 1}"):
+    with pytest.raises(ProductError, match=rf"B05\.jp2 .* {size} bytes, but has {size + 1}"):
         folder.list_present()
 
 
@@ -61,7 +61,7 @@ def test_a_doctype_in_any_file_is_refused(old: Path, tmp_path: Path, name: str) 
     path.write_text(f'{head}?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>{rest}')
     if name != MANIFEST:
         reseal(safe)
-    with pytest.raises(ProductError, match=f"expected .*{name} without a DOCTYPE"):
+    with pytest.raises(ProductError, match=f"{name} must not have a DOCTYPE"):
         open_folder(safe).list_present()
 
 
@@ -70,5 +70,5 @@ def test_two_granules_are_refused(safe: Path) -> None:
     path = find(safe, "MTD_TL.xml")
     second = "GRANULE/L1C_T32TQL/MTD_TL.xml"
     entries = {**folder.entries, second: replace(folder.entries[path], path=second)}
-    with pytest.raises(ProductError, match=r"expected one granule in manifest\.safe, found 2"):
+    with pytest.raises(ProductError, match=r"one granule, but manifest\.safe lists 2"):
         replace(folder, entries=entries).read_metadata()

@@ -56,10 +56,10 @@ def test_each_entry_has_its_own_algorithm() -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"<html>Service unavailable</html>", "found a page of HTML$"),
-        (b"\n<!doctype HTML><p>Service unavailable", "found a page of HTML$"),
-        (b"<x/>", "found 0$"),
-        (document(), "found 0$"),
+        (b"<html>Service unavailable</html>", "a page of HTML instead of"),
+        (b"\n<!doctype HTML><p>Service unavailable", "a page of HTML instead of"),
+        (b"<x/>", "lists 0$"),
+        (document(), "lists 0$"),
         (b"", "well-formed"),
         (b"not XML", "well-formed"),
         (document(data_object("a"))[:-5], "well-formed"),
@@ -68,19 +68,25 @@ def test_each_entry_has_its_own_algorithm() -> None:
         (document(data_object("a", size="-1")), "size of a"),
         (document(data_object("a", size="\u0661")), "size of a"),
         (document(data_object("a", size="9" * 16)), "size of a"),
-        (document(data_object("a", name="CRC32")), "expected one of MD5, SHA3-256"),
-        (document(data_object("a", name="")), "expected one of MD5, SHA3-256"),
+        (document(data_object("a", name="CRC32")), "must be one of MD5, SHA3-256"),
+        (document(data_object("a", name="")), "must be one of MD5, SHA3-256"),
         (document(data_object("a", digest="")), "32 hexadecimal digits"),
         (document(data_object("a", digest=SHA3)), "32 hexadecimal digits"),
         (document(data_object("a", name="SHA3-256")), "64 hexadecimal digits"),
         (document(data_object("a", digest="g" * 32)), "32 hexadecimal digits"),
-        (document(data_object("a"), data_object("./a")), "expected distinct paths"),
-        (document(data_object("../a")), "plain relative path in manifest.safe"),
-        (document(data_object("manifest.safe")), "expected distinct paths"),
-        (document(data_object("a", size="10000000000"), data_object("b")), "10000000001 announced"),
-        (document(data_object("a"), "<dataObject/>"), "without one of them"),
-        (document("<dataObject/>" * 10_001), "found 10001$"),
-        (document(data_object("a"), f"<!--{'x' * 5_000_000}-->"), "expected at most 2097152 bytes"),
+        (document(data_object("a"), data_object("./a")), "must be distinct"),
+        (document(data_object("../a")), "paths in manifest.safe must be plain and relative"),
+        (document(data_object("manifest.safe")), "must be distinct"),
+        (
+            document(data_object("a", size="10000000000"), data_object("b")),
+            "10000000001 are announced",
+        ),
+        (document(data_object("a"), "<dataObject/>"), "lacks one of them"),
+        (document("<dataObject/>" * 10_001), "lists 10001$"),
+        (
+            document(data_object("a"), f"<!--{'x' * 5_000_000}-->"),
+            "must have at most 2097152 bytes",
+        ),
     ],
 )
 def test_invalid_manifests_are_refused(content: bytes, complaint: str) -> None:
@@ -100,14 +106,14 @@ def test_messages_quote_only_the_start_of_what_was_found() -> None:
         document(data_object("a", name="x" * 100_000)),
         document(data_object("a", digest="x" * 100_000)),
     ):
-        with pytest.raises(VerificationError, match="found") as caught:
+        with pytest.raises(VerificationError, match="but") as caught:
             manifest.parse(content)
         assert len(str(caught.value)) < 400
 
 
 def test_sizes_with_too_many_digits_to_print() -> None:
     """Python refuses to print numbers of more than 4300 digits, which a listing may contain."""
-    with pytest.raises(VerificationError, match="found far more announced"):
+    with pytest.raises(VerificationError, match="far more are announced"):
         manifest.check_size([Entry("a", 9 * 10**4299), Entry("b", 9 * 10**4299)])
 
 
@@ -119,7 +125,7 @@ def test_metadata_files_have_a_maximum_size(path: str) -> None:
     files |= entries(large) | {path: Entry(path, 2 * 1024 * 1024)}
     manifest.check_complete(files)
     files[path] = Entry(path, 2 * 1024 * 1024 + 1)
-    with pytest.raises(VerificationError, match=f"at most 2097152 bytes of {path}"):
+    with pytest.raises(VerificationError, match=f"{path} must have at most 2097152 bytes"):
         manifest.check_complete(files)
 
 
@@ -128,15 +134,15 @@ def test_each_image_and_metadata_file_is_required(path: str) -> None:
     objects = {file: data_object(file) for file in FILES}
     manifest.read_manifest(document(*objects.values()))
     del objects[path]
-    with pytest.raises(VerificationError, match="found none of"):
+    with pytest.raises(VerificationError, match="lists none of"):
         manifest.read_manifest(document(*objects.values()))
 
 
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        ("GRANULE/L1C_OTHER/IMG_DATA/T32TQM_20240101T100000_B01.jp2", "found 2 granules"),
-        (f"{GRANULE}/IMG_DATA/T32TQM_20240101T100001_B01.jp2", "14 images .*, found 15"),
+        ("GRANULE/L1C_OTHER/IMG_DATA/T32TQM_20240101T100000_B01.jp2", "are of 2"),
+        (f"{GRANULE}/IMG_DATA/T32TQM_20240101T100001_B01.jp2", "14 images, but lists 15"),
     ],
 )
 def test_more_images_than_one_granule_has(path: str, complaint: str) -> None:

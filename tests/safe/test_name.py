@@ -41,6 +41,6 @@ def test_zone(tile: str, epsg: int) -> None:
 )
 def test_other_names_are_refused(old: str, new: str) -> None:
     with pytest.raises(
-        ProductError, match="the name of a Sentinel-2 Level-1C product, such as S2A"
+        ProductError, match="the name of a Sentinel-2 Level-1C product must look like S2A"
     ):
         ProductName.parse(NAME.replace(old, new))

@@ -38,7 +38,7 @@ def test_parts_in_any_order_make_the_file(tmp_path: Path, order: tuple[int, ...]
 def test_a_part_goes_on_where_it_was_cut(tmp_path: Path) -> None:
     file = PartedFile(tmp_path / "B02.jp2", ENTRY, RANGES)
     for part in file.parts:
-        with pytest.raises(VerificationError, match="more bytes"):
+        with pytest.raises(VerificationError, match="did not arrive"):
             file.write(part, pieces(part.position, part.position + 300_000), part.position)
         file.write(part, pieces(part.position, part.end), part.position)
     file.verify()

@@ -1,11 +1,12 @@
 """Which files a product may have although its manifest does not list them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stage_in.safe.unlisted import find_foreign, may_be_unlisted
+from stage_in.safe.unlisted import find_foreign, make_keepers, may_be_unlisted
 from tests.editing import find, open_folder
 
 BAND = "T32TQM_20240814T100031_B04"
@@ -90,3 +91,46 @@ def test_foreign_files_folders_and_links_are_found(new: Path, tmp_path: Path) ->
         "GRANULE/L1C_T32TQM_A000001_20240814T100442",
     }
     assert {*find_foreign(safe, open_folder(new).entries)} == expected
+
+
+def test_file_that_keeps_a_folder_is_not_foreign(bare: Path) -> None:
+    """It is the tool's own: a source that has such a file does not get it staged."""
+    entries = open_folder(bare).entries
+    keepers = make_keepers(bare, entries)
+    assert keepers.keys() == {"HTML/.keep", "rep_info/.keep"}
+    assert len({*keepers.values()}) == 2
+    for path, content in keepers.items():
+        (bare / path).write_bytes(content)
+        assert not may_be_unlisted(path, entries)
+    assert find_foreign(bare, entries) == []
+    assert make_keepers(bare, entries) == keepers
+
+
+def test_only_the_file_that_the_tool_writes_keeps_a_folder(bare: Path) -> None:
+    entries = open_folder(bare).entries
+    for path, content in make_keepers(bare, entries).items():
+        (bare / path).write_bytes(content)
+    (bare / "HTML/.keep").write_bytes(b"other")
+    (bare / "rep_info/S2_PDI_Level-1C.xsd").write_bytes(b"")
+    assert sorted(find_foreign(bare, entries)) == ["HTML/.keep", "rep_info/.keep"]
+
+
+def test_file_that_the_manifest_lists_keeps_its_content(bare: Path) -> None:
+    entries = {*open_folder(bare).entries, "HTML/.keep"}
+    (bare / "HTML/.keep").write_bytes(b"of the product")
+    assert make_keepers(bare, entries).keys() == {"rep_info/.keep"}
+    assert find_foreign(bare, entries) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("manifest")])
+def test_only_a_file_keeps_a_folder(bare: Path, make: Callable[[Path], object]) -> None:
+    make(bare / "HTML/.keep")
+    assert find_foreign(bare, open_folder(bare).entries) == ["HTML/.keep"]
+
+
+def test_no_file_keeps_other_folders(bare: Path) -> None:
+    granule = Path(find(bare, "MTD_TL.xml")).parent
+    paths = [".keep", f"{granule}/.keep", f"{granule}/IMG_DATA/.keep", f"{granule}/QI_DATA/.keep"]
+    for path in paths:
+        (bare / path).write_bytes(b"")
+    assert sorted(find_foreign(bare, open_folder(bare).entries)) == sorted(paths)

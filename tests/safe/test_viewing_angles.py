@@ -59,7 +59,7 @@ def test_no_mean_unless_each_band_has_angles() -> None:
         ('Angle bandId="3"', 'Angle bandId="13"', "bandId 0 to 12"),
         ('<AZIMUTH_ANGLE unit="deg">2', '<AZIMUTH_ANGLE unit="deg">9', "0 to 360 degrees"),
         ('<AZIMUTH_ANGLE unit="deg">2', '<AZIMUTH_ANGLE unit="deg">-', "0 to 360 degrees"),
-        ('<AZIMUTH_ANGLE unit="deg">2', '<AZIMUTH_ANGLE unit="deg">x', "expected a number"),
+        ('<AZIMUTH_ANGLE unit="deg">2', '<AZIMUTH_ANGLE unit="deg">x', "must be a number"),
     ],
 )
 def test_invalid_angles_are_refused(old: str, new: str, complaint: str) -> None:

@@ -29,6 +29,8 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
             "--seed",
             "3",
             "--s3",
+            "--host",
+            "127.0.0.2",
         ],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
@@ -55,6 +57,7 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
     assert process.returncode == 0
     assert errors == ""
     assert variables["SANDBOX_ITEM"] in out
+    assert variables["SANDBOX_ITEM"].startswith("http://127.0.0.2:")
     assert Path(variables["SANDBOX_SAFE"]) == safe
     assert any(href.startswith(x) for x in variables["CDSE_TRUSTED_HOSTS"].split(","))
     assert content == stored == (safe / BAND).read_bytes()

@@ -106,7 +106,7 @@ HOSTILE_NAMES = {
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
 def test_names_that_leave_the_folder_or_mislead(open_archive: OpenArchive, name: str) -> None:
-    with pytest.raises(VerificationError, match="expected"):
+    with pytest.raises(VerificationError, match=r"must|can't|missing|arrived"):
         open_archive(pack((MANIFEST, b"x"), (name, b"evil")))
 
 
@@ -124,7 +124,7 @@ def test_names_that_leave_the_folder_or_mislead(open_archive: OpenArchive, name:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_of_one_file(open_archive: OpenArchive, one: str, other: str) -> None:
     content = pack((f"{NAME}/{one}", b"1"), (f"{NAME}/{other}", b"2"))
-    with pytest.raises(VerificationError, match="expected"):
+    with pytest.raises(VerificationError, match=r"must|can't|missing|arrived"):
         open_archive(content)
 
 
@@ -132,7 +132,7 @@ def test_a_name_with_a_nul(open_archive: OpenArchive) -> None:
     content = pack((MANIFEST, b"x"), (f"{NAME}/evil_.jp2", b"x")).replace(b"evil_", b"evil\0")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.namelist()[1] == f"{NAME}/evil"  # as the standard library reads it
-    with pytest.raises(VerificationError, match="plain relative path"):
+    with pytest.raises(VerificationError, match="plain and relative"):
         open_archive(content)
 
 
@@ -141,7 +141,7 @@ def test_a_name_with_a_nul(open_archive: OpenArchive) -> None:
 )
 def test_members_that_are_no_files(open_archive: OpenArchive, mode: int) -> None:
     content = pack((MANIFEST, b"x"), (make_member(f"{NAME}/x", mode), b"/etc/passwd"))
-    with pytest.raises(VerificationError, match="expected a plain file"):
+    with pytest.raises(VerificationError, match="only plain files"):
         open_archive(content)
 
 
@@ -162,7 +162,7 @@ def test_members_at_the_same_offset(open_archive: OpenArchive) -> None:
     content = bytearray(pack((MANIFEST, b"x" * 50), (f"{NAME}/bomb", b"y" * 50)))
     second = content.rindex(b"PK\1\2")
     struct.pack_into("<I", content, second + 42, 0)  # the local header of the first member
-    with pytest.raises(VerificationError, match="expected members one after another"):
+    with pytest.raises(VerificationError, match=r"must come one after another"):
         open_archive(bytes(content))
 
 
@@ -170,7 +170,7 @@ def test_members_that_overlap(open_archive: OpenArchive) -> None:
     content = bytearray(pack((MANIFEST, b"x" * 50), (f"{NAME}/b", b"y" * 50)))
     first = content.index(b"PK\1\2")
     struct.pack_into("<II", content, first + 20, 90, 90)
-    with pytest.raises(VerificationError, match="expected members one after another"):
+    with pytest.raises(VerificationError, match=r"must come one after another"):
         open_archive(bytes(content))
 
 
@@ -189,7 +189,7 @@ def test_a_member_that_unpacks_to_more_than_announced(open_archive: OpenArchive)
     ids=["empty", "HTML", "no members", "truncated", "only a header"],
 )
 def test_files_that_are_no_archive(open_archive: OpenArchive, content: bytes) -> None:
-    with pytest.raises(VerificationError, match="expected"):
+    with pytest.raises(VerificationError, match=r"must|can't|missing|arrived"):
         read(open_archive(content), "manifest.safe")
 
 
@@ -239,7 +239,7 @@ def test_a_local_header_with_another_name(open_archive: OpenArchive) -> None:
 
 def test_too_many_members(open_archive: OpenArchive) -> None:
     content = pack(*((f"{NAME}/{number}", b"") for number in range(10_001)))
-    with pytest.raises(VerificationError, match=r"at most 10000 members .* found 10001"):
+    with pytest.raises(VerificationError, match=r"at most 10000 members, but has 10001"):
         open_archive(content)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stage_in.errors import UsageError
+from stage_in.errors import ProductError, UsageError
 from stage_in.sources.item_reference import STAC_ITEMS, parse_reference
 
 NAME = "S2A_MSIL1C_20230216T044851_N0509_R076_T46UEU_20230216T063628"
@@ -69,14 +69,19 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "stac.dataspace.copernicus.eu/v1/collections/sentinel-2-l1c/items/x",
         "127.0.0.1:8080/v1/x",
         "s3://eodata/Sentinel-2/MSI/L1C/x.SAFE",
-        NAME.replace("L1C", "L2A"),
         NAME.replace("T46UEU", "T46IEU"),
         "ftp://example.org/item.json",
     ],
 )
 def test_anything_else_is_refused_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(UsageError, match=f"expected the URL of a STAC item .{STAC_ITEMS}/S2A_"):
+    with pytest.raises(UsageError, match=f"must be the URL of a STAC item .{STAC_ITEMS}/S2A_"):
         parse_reference(text)
+
+
+@pytest.mark.parametrize("level", ["L1B", "L2A"])
+def test_products_of_other_levels(level: str) -> None:
+    with pytest.raises(ProductError, match=f"is a Level-{level[1:]} product"):
+        parse_reference(NAME.replace("L1C", level))
 
 
 def test_a_page_that_names_no_product() -> None:

@@ -13,6 +13,7 @@ from sandbox.server import Sandbox
 from stage_in.errors import NotFoundError, StageInError, TemporaryError, VerificationError
 from stage_in.safe.name import ProductName
 from stage_in.settings import Settings
+from stage_in.sources.completion import Completion
 from stage_in.sources.download import Download
 from stage_in.sources.mount import MountSource
 from stage_in.transfer.arrivals import Arrivals
@@ -73,11 +74,12 @@ def pipe(path: Path) -> None:
 
 Damage = Callable[[Path], None]
 DAMAGES = [
-    (empty, 65),
-    (link, 65),
-    (link_folder, 66),
-    (pipe, 65),
-    (lambda path: path.chmod(0), 77 if os.geteuid() else 0),
+    (empty, {65}),
+    (link, {65}),
+    # The list of files finds a link, and the files are missing. Either may fail three times first.
+    (link_folder, {65, 66}),
+    (pipe, {65}),
+    (lambda path: path.chmod(0), {77 if os.geteuid() else 0}),
 ]
 
 
@@ -86,21 +88,21 @@ def test_only_files_are_opened(mount: Path, damage: Damage) -> None:
     path = find(mount, BAND)
     damage(mount / path)
     with (
-        pytest.raises(VerificationError, match="expected a plain file"),
+        pytest.raises(VerificationError, match="must be a plain file"),
         MountSource(mount, Arrivals(), 1).open(path),
     ):
         pass
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("damage", "code"), DAMAGES)
+@pytest.mark.parametrize(("damage", "codes"), DAMAGES)
 def test_damage_ends_a_run_that_has_no_other_source(
-    stage_in: StageIn, mount: Path, damage: Damage, code: int
+    stage_in: StageIn, mount: Path, damage: Damage, codes: set[int]
 ) -> None:
     damage(mount / find(mount, BAND))
     run = run_with_mount(stage_in, mount, "--transport", "mount")
-    assert run.code == code, run.log
-    if code:
+    assert run.code in codes, run.log
+    if run.code:
         assert "_B03.jp2" in run.reason or "IMG_DATA" in run.reason
         assert not (stage_in.folder / "catalog").exists()
 
@@ -130,6 +132,19 @@ def test_a_product_that_is_not_there_comes_from_the_next_source(
     assert "in the mounted archive" in run.log
 
 
+@pytest.mark.parametrize("has_token", [True, False])
+def test_an_archive_that_is_not_mounted(
+    stage_in: StageIn, platform: Sandbox, mount: Path, has_token: bool
+) -> None:
+    """It does not look like a product that does not exist."""
+    shutil.rmtree(mount.parents[5])
+    token = platform.mint() if has_token else ""
+    run = run_with_mount(stage_in, mount, CDSE_ACCESS_TOKEN=token)
+    assert run.code == (0 if has_token else 2), run.log
+    assert f"here is no folder Sentinel-2 in {mount.parents[6]}" in run.log
+    assert not platform.log.of("catalogue")
+
+
 def test_a_transport_that_needs_a_variable(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     run = stage_in(platform.item_url(new.name), "--transport", "mount")
     assert run.code == 2
@@ -147,7 +162,15 @@ def copy(mount: Path, folder: Path, patience: float) -> Path:
     settings = Settings(patience=patience)
     source = MountSource(mount, arrivals, 4)
     safe = folder / mount.name
-    download = Download(source, name, safe, settings, arrivals, lambda: None, lambda _: None)
+    download = Download(
+        source,
+        name,
+        safe,
+        settings,
+        arrivals,
+        lambda: None,
+        Completion(lambda _: None, lambda *_: None),
+    )
     return download.run().path
 
 

@@ -45,7 +45,9 @@ def test_a_valid_item() -> None:
 @pytest.mark.parametrize("depth", [300, 900, 990, 2000, 100_000])
 @pytest.mark.parametrize("field", ["id", "type", "properties", "links", "assets", "stac_version"])
 def test_deeply_nested_lists(field: str, depth: int) -> None:
-    with pytest.raises(ProductError, match="expected a STAC item") as caught:
+    with pytest.raises(
+        ProductError, match=r"there must be a|must be a string|can't read"
+    ) as caught:
         parse("[" * depth + "]" * depth, **{field: "@@"})
     assert len(str(caught.value)) < 400
 
@@ -70,7 +72,9 @@ def test_deeply_nested_lists(field: str, depth: int) -> None:
     ],
 )
 def test_other_documents_are_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(ProductError, match="expected a STAC item") as caught:
+    with pytest.raises(
+        ProductError, match=r"there must be a|must be a string|can't read"
+    ) as caught:
         parse(**fields)
     assert len(str(caught.value)) < 400
 
@@ -103,7 +107,7 @@ def test_the_size_is_limited(tmp_path: Path) -> None:
     path.write_text(json.dumps(ITEM).ljust(MAX_ITEM_SIZE))
     assert [item.id for item in load_items(path)] == ["x"]
     path.write_text(json.dumps(ITEM).ljust(MAX_ITEM_SIZE + 1))
-    with pytest.raises(ProductError, match="expected at most 16777216 bytes"):
+    with pytest.raises(ProductError, match="at most 16777216 bytes"):
         load_items(path)
 
 
@@ -112,18 +116,18 @@ def test_an_item_at_a_url(platform: Sandbox, new: Path) -> None:
     (item,) = fetch_items(platform.item_url(new.name), make_client(platform.stac))
     assert item.id == new.stem
     platform.pages["/item.json"] = json.dumps(ITEM).ljust(MAX_ITEM_SIZE + 1)
-    with pytest.raises(ProductError, match="expected at most 16777216 bytes"):
+    with pytest.raises(ProductError, match="at most 16777216 bytes"):
         fetch_items(f"{platform.stac}/item.json", make_client())
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="found no such file"):
+    with pytest.raises(NotFoundError, match="there is no file"):
         load_items(tmp_path / "item.json")
 
 
 @pytest.mark.parametrize("name", ["x\0y", "x" * 5000, "/dev/zero", "."])
 def test_paths_of_no_file(name: str) -> None:
-    with pytest.raises(ProductError, match=r"expected a STAC item at|expected at most") as caught:
+    with pytest.raises(ProductError, match=r"can't read the STAC item|at most") as caught:
         load_items(Path(name))
     assert len(str(caught.value)) < 400
 

@@ -64,7 +64,7 @@ def test_asset_href(make_item: MakeItem, href: str, expected: str) -> None:
 
 
 def test_asset_href_of_a_missing_asset(make_item: MakeItem) -> None:
-    with pytest.raises(ProductError, match=r"expected an asset 'B99' .* found Product"):
+    with pytest.raises(ProductError, match=r"must have an asset 'B99', but has Product"):
         get_asset_href(make_item(), "B99")
 
 
@@ -99,7 +99,7 @@ def test_messages_are_short(make_item: MakeItem) -> None:
     ],
 )
 def test_other_items_are_refused(make_item: MakeItem, id_: str, found: str) -> None:
-    with pytest.raises(ProductError, match="expected an item of a Sentinel-2 Level-1C") as caught:
+    with pytest.raises(ProductError, match=r"must be of a Sentinel-2 Level-1C") as caught:
         Product.from_item(make_item(id_, platform="sentinel-1a"), PLATFORM_ORIGINS)
     assert found in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -128,5 +128,5 @@ def test_other_items_are_refused(make_item: MakeItem, id_: str, found: str) -> N
     ],
 )
 def test_other_hrefs_are_refused(make_item: MakeItem, href: str) -> None:
-    with pytest.raises(ProductError, match="expected"):
+    with pytest.raises(ProductError, match=r"must|is not"):
         Product.from_item(make_item(href=href), PLATFORM_ORIGINS)

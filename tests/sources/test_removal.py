@@ -18,7 +18,7 @@ from stage_in.sources.item_reference import STAC_ITEMS
 from stage_in.sources.product import Product
 from stage_in.sources.removal import explained
 from stage_in.transfer.trust import Trust
-from tests.conftest import StageIn
+from tests.conftest import StageIn, slow_after
 
 SUCCESSOR = ("N0512", "20240101T000000")
 
@@ -71,7 +71,7 @@ def test_a_replaced_item(
     assert not any("Authorization" in dict(exchange.headers) for exchange in sent)
 
 
-@pytest.mark.parametrize("transport", ["auto", "s3", "zip"])
+@pytest.mark.parametrize("transport", slow_after(1, ["auto", "s3", "zip"]))
 def test_a_product_of_a_saved_item(
     stage_in: StageIn, platform: Sandbox, new: Path, tmp_path: Path, transport: str
 ) -> None:

@@ -82,6 +82,18 @@ def test_refused_keys_lead_to_the_next_source(
     assert "wrong-secret" not in run.log
 
 
+def test_a_session_token_that_expires_ends_a_run_at_once(
+    stage_in: StageIn, new: Path, over_s3: dict[str, str]
+) -> None:
+    """Other refusals of keys that were accepted pass; this one does not."""
+    stage_in.platform.faults.add("status=400 code=ExpiredToken on=s3 after=10")
+    run = stage_in(stage_in.platform.item_url(new.name), **over_s3)
+    assert run.code == 77, run.log
+    assert "The session token has expired" in run.reason
+    assert "Run the command again to resume" in run.reason
+    assert "Attempt 1 failed" not in run.log
+
+
 def test_an_endpoint_that_is_not_there_leads_to_the_next_source(
     stage_in: StageIn, platform: Sandbox, new: Path
 ) -> None:
@@ -115,11 +127,17 @@ def test_files_that_keep_arriving_wrong_are_kept_across_sources(
     assert_same_tree(new, find_staged(stage_in, new))
 
 
+@pytest.mark.parametrize("status", slow_after(1, [403, 501, 400, 405]))
 def test_a_list_that_is_refused_comes_from_the_nodes(
-    stage_in: StageIn, new: Path, over_s3: dict[str, str], assert_same_tree: SameTree
+    stage_in: StageIn,
+    new: Path,
+    over_s3: dict[str, str],
+    assert_same_tree: SameTree,
+    status: int,
 ) -> None:
+    """The keys may not list the bucket, or the server can't."""
     platform = stage_in.platform
-    platform.faults.add("status=403 on=s3 path=*list-type*")
+    platform.faults.add(f"status={status} on=s3 path=*list-type*")
     run = stage_in(platform.item_url(new.name), **over_s3)
     assert run.code == 0, run.log
     listed = platform.log.of("download")
@@ -152,7 +170,31 @@ def test_a_list_without_end(stage_in: StageIn, new: Path, over_s3: dict[str, str
     stage_in.platform.faults.add(Fault(on="s3", path="*list-type*", body=ENDLESS))
     run = stage_in(stage_in.platform.item_url(new.name), **over_s3)
     assert run.code == 65, run.log
-    assert "no end" in run.reason
+    assert "does not end" in run.reason
+    # Three attempts, each of which ends at the token that comes again.
+    assert len(stage_in.platform.log.of("s3", "*list-type=2*")) == 6
+
+
+@pytest.mark.parametrize("times", slow_after(1, [1, None]))
+def test_an_incomplete_list(
+    stage_in: StageIn,
+    new: Path,
+    over_s3: dict[str, str],
+    assert_same_tree: SameTree,
+    times: int | None,
+) -> None:
+    """A file that the manifest does not list would be left out."""
+    platform = stage_in.platform
+    body = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    platform.faults.add(Fault(on="s3", path="*list-type*", body=body, times=times))
+    run = stage_in(platform.item_url(new.name), **over_s3)
+    if times:
+        assert run.code == 0, run.log
+        assert_same_tree(new, find_staged(stage_in, new))
+    else:
+        assert run.code == 66, run.log
+        assert "is incomplete: it lacks" in run.reason
+        assert not (stage_in.folder / "catalog").exists()
 
 
 def test_objects_that_lead_elsewhere_are_refused(
@@ -163,7 +205,7 @@ def test_objects_that_lead_elsewhere_are_refused(
     platform.s3.objects[f"{product.s3_key}/../../{new.name}"] = b"x"
     run = stage_in(platform.item_url(new.name), **over_s3)
     assert run.code == 65, run.log
-    assert "plain relative path" in run.reason
+    assert "plain and relative" in run.reason
 
 
 def test_more_connections_to_an_endpoint_that_the_user_names(
@@ -241,7 +283,7 @@ def test_a_large_file_arrives_in_parts(
 @pytest.mark.parametrize(
     "fault",
     slow_after(
-        2,
+        1,
         [
             "cut=50%",
             "'header=Content-Range:bytes 0-9/10'",
@@ -353,7 +395,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, parted: Path) -> Iterator[st
     [
         (),
         ("corrupt=0.4 on=s3 path=*IMG_DATA/*_B03.jp2 times=1",),
-        (f"corrupt=0.4 on=s3 path=*{LARGE} times=1 after=1",),
+        (f"corrupt=0.4 on=s3 path=*{LARGE} times=1",),
         (
             f"cut=50% on=s3 path=*{LARGE} times=1",
             "stall=30 at=middle on=s3 path=*IMG_DATA/*_B02.jp2 times=1",

@@ -12,6 +12,7 @@ from sandbox.product import NEW, make_product
 from stage_in.errors import ProductError
 from stage_in.safe.images import Images
 from stage_in.stac.thumbnail import Thumbnail
+from tests.conftest import slow_after
 from tests.editing import find
 
 pytestmark = pytest.mark.filterwarnings(
@@ -40,7 +41,7 @@ def read_pixels(thumbnail: Thumbnail, folder: Path) -> np.ndarray:
         return picture.read()
 
 
-@pytest.mark.parametrize("image", ["*_PVI.jp2", "*_TCI.jp2"])
+@pytest.mark.parametrize("image", slow_after(1, ["*_PVI.jp2", "*_TCI.jp2"]))
 def test_picture(half: Path, tmp_path: Path, image: str) -> None:
     before = sorted(half.rglob("*"))
     thumbnail = make_thumbnail(half, [find(half, image)])
@@ -50,7 +51,8 @@ def test_picture(half: Path, tmp_path: Path, image: str) -> None:
     assert set(np.unique(alpha)) == {0, 255}
     # There are no data beyond the edge, which the sandbox has at 0.7 of the width in the north
     # and at 0.5 of it in the south.
-    assert (alpha[:, :170] == 255).all()
+    # Where bright snow ends beside a dark wood, a coarse level of JPEG 2000 may be black.
+    assert (alpha[:, :170] == 255).mean() > 0.9999
     assert (alpha[:, 245:] == 0).all()
     assert all(colour[alpha == 255].std() > 10 for colour in colours)
     assert all((colour[alpha == 0] == 0).all() for colour in colours)

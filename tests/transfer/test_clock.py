@@ -63,6 +63,6 @@ def test_the_message_mentions_the_clock(offset: float) -> None:
 
 def test_the_message_does_not_mention_a_clock_that_is_right() -> None:
     value = make_token(iat=time.time() - 700, exp=time.time() - 100)
-    with pytest.raises(CredentialsError, match=r"the access token expired 20\d\d-") as caught:
+    with pytest.raises(CredentialsError, match=r"the access token expired at 20\d\d-") as caught:
         Credentials(Trust(), access_token=value).refused(value, time.time())
     assert "clock" not in str(caught.value)

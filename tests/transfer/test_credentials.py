@@ -130,7 +130,7 @@ def test_an_expired_token_that_cannot_be_renewed(platform: Sandbox) -> None:
     token = platform.mint(-5)
     credentials = read(platform, CDSE_ACCESS_TOKEN=token)
     assert credentials.access_token() == token
-    with pytest.raises(CredentialsError, match=r"token expired 20.* UTC\. Set a new") as caught:
+    with pytest.raises(CredentialsError, match=r"token expired at 20.* UTC\. Set a new") as caught:
         credentials.refused(token, time.time())
     assert token not in str(caught.value)
 
@@ -158,7 +158,7 @@ def test_an_expired_token_ends_the_run_at_once(
 ) -> None:
     run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=platform.mint(-5))
     assert run.code == 77
-    assert "expired 20" in run.reason
+    assert "expired at 20" in run.reason
     assert "clock" not in run.reason
     assert [x.status for x in platform.log.of("download")] == [401]
 
@@ -298,7 +298,7 @@ def test_a_token_expires_during_the_run(stage_in: StageIn, platform: Sandbox, ne
     platform.limits = Limits(connections=4, rate=30_000)
     run = stage_in(platform.item_url(new.name), CDSE_ACCESS_TOKEN=platform.mint(2))
     assert run.code == 77
-    assert "expired 20" in run.reason
+    assert "expired at 20" in run.reason
     assert "CDSE_REFRESH_TOKEN" in run.reason
 
 

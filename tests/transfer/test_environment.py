@@ -1,6 +1,7 @@
 """The environment variables that name proxies and certificates."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,8 +15,10 @@ import certifi
 import pytest
 
 from sandbox.server import Sandbox
-from stage_in.errors import UsageError
+from stage_in.errors import StageInError, TemporaryError, UsageError
+from stage_in.transfer.auth import NoAuth
 from stage_in.transfer.environment import check_certificates, check_proxy
+from stage_in.transfer.session import Session
 from tests.conftest import SameTree, StageIn, slow_after
 from tests.socks_proxy import run_socks_proxy
 
@@ -82,6 +85,7 @@ class Refuse(BaseHTTPRequestHandler):
     """Requires a login of every request, as a proxy for registered users does."""
 
     requests: list[str]
+    status = 407, "Proxy Authentication Required"
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline()
@@ -89,7 +93,7 @@ class Refuse(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             return
         self.requests.append(f"{self.command} {self.path}")
-        self.send_response(407, "Proxy Authentication Required")
+        self.send_response(*self.status)
         self.send_header("Proxy-Authenticate", "Basic")
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -102,6 +106,7 @@ class Refuse(BaseHTTPRequestHandler):
 def closed_proxy() -> Iterator[ThreadingHTTPServer]:
     """A proxy that answers 407."""
     Refuse.requests = []
+    Refuse.status = 407, "Proxy Authentication Required"
     with ThreadingHTTPServer(("127.0.0.1", 0), Refuse) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -128,6 +133,43 @@ def test_a_proxy_that_requires_a_login(
         assert "hidden" not in run.log
         assert Refuse.requests == [expected]
     assert len(platform.log) == 0
+
+
+def refuse(proxy: str) -> StageInError:
+    """Return the failure of a request through a proxy."""
+    with Session(5) as session:
+        session.proxies = {"https": proxy}
+        with pytest.raises(StageInError) as caught:
+            session.open("https://stac.dataspace.example/item.json", NoAuth())
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ((403, "Forbidden"), UsageError),
+        ((405, "Not Allowed"), UsageError),
+        ((404, "No Such Domain"), TemporaryError),
+        ((429, "Too Many Requests"), TemporaryError),
+        ((503, "Service Unavailable"), TemporaryError),
+    ],
+)
+def test_a_proxy_that_does_not_allow_the_host(
+    closed_proxy: ThreadingHTTPServer, status: tuple[int, str], kind: type[StageInError]
+) -> None:
+    Refuse.status = status
+    failure = refuse(f"http://127.0.0.1:{closed_proxy.server_port}")
+    assert isinstance(failure, kind)
+    assert f"{status[0]} {status[1]}" in str(failure)
+    assert "stac.dataspace.example" in str(failure)
+
+
+def test_a_proxy_without_tls_whose_url_starts_with_https(
+    closed_proxy: ThreadingHTTPServer,
+) -> None:
+    failure = refuse(f"https://127.0.0.1:{closed_proxy.server_port}")
+    assert isinstance(failure, UsageError)
+    assert "correct the variable" in str(failure)
 
 
 def test_a_proxy_requires_a_login_on_the_way_to_the_token_endpoint(
@@ -171,7 +213,7 @@ def test_a_variable_that_names_no_proxy(
     """The message does not quote the value, which may hold a password."""
     no_proxies.setenv(name, url)
     scheme = "https" if name == "https_proxy" else "http"
-    with pytest.raises(UsageError, match=f"expected the URL of a proxy in {name}") as caught:
+    with pytest.raises(UsageError, match=f"{name} must contain the URL of a proxy") as caught:
         check_proxy(f"{scheme}://stac.example/item")
     assert "hid" not in str(caught.value)
 
@@ -207,7 +249,7 @@ def test_variables_that_do_not_concern_the_host_are_ignored(
 @pytest.mark.parametrize(
     ("scheme", "login"),
     slow_after(
-        2,
+        1,
         [("socks5", ""), ("socks5h", "user:p%40ss@"), ("socks5", "user:p%40ss@"), ("socks5h", "")],
     ),
 )
@@ -313,5 +355,31 @@ def test_cdse_token_checks_the_environment_too(platform: Sandbox) -> None:
         text=True,
     )
     assert run.returncode == 2
-    assert run.stderr.startswith("cdse-token: expected certificates")
+    assert run.stderr.startswith("cdse-token: the certificates that")
     assert run.stderr.count("\n") == 1
+
+
+def test_another_thread_may_change_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a guard, one of a few hundred reads fails."""
+    monkeypatch.setenv("STAGE_IN_TEST", "")
+    interval = sys.getswitchinterval()
+    ended = threading.Event()
+
+    def change() -> None:
+        while not ended.is_set():
+            os.environ["STAGE_IN_TEST"] = "1"
+            del os.environ["STAGE_IN_TEST"]
+
+    thread = threading.Thread(target=change)
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        with Session() as session:
+            for _ in range(1000):
+                check_proxy("https://stac.example")
+                session.merge_environment_settings("https://stac.example", {}, False, True, None)
+    finally:
+        ended.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+        os.environ["STAGE_IN_TEST"] = ""

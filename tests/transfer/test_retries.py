@@ -139,6 +139,12 @@ def test_the_server_says_how_long_to_wait() -> None:
     assert slept == [7, pytest.approx(60, abs=1)]  # the last attempt is made when patience ends
 
 
+def test_a_server_that_asks_for_no_wait_is_not_flooded() -> None:
+    slept: list[float] = []
+    Retries(Arrivals(), 60, slept.append)(Request(*[TemporaryError("x", 0.0)] * 9))
+    assert sum(slept) > 0
+
+
 def test_pacing_waits_for_a_download_slot_instead() -> None:
     slept: list[float] = []
     assert Retries(Arrivals(), 60, slept.append)(Request(BusyError("x", 7))) == "done"

@@ -5,6 +5,7 @@ import requests
 
 from stage_in.errors import CredentialsError, StageInError, UsageError, VerificationError
 from stage_in.secrets import strike
+from stage_in.transfer.access import Access
 from stage_in.transfer.signing import S3Keys, SigningAuth
 from stage_in.transfer.trust import S3_ENDPOINTS
 
@@ -31,10 +32,13 @@ def read(*, required: bool = False, **variables: str) -> S3Keys | None:
             ("http://10.0.0.1:9000/s3",),
         ),
         (AWS, True, "aws", S3_ENDPOINTS),
+        (AWS | {"AWS_ENDPOINT_URL": f"{S3_ENDPOINTS[0]}/"}, False, "aws", S3_ENDPOINTS),
+        (AWS | {"AWS_ENDPOINT_URL": S3_ENDPOINTS[1]}, False, "aws", S3_ENDPOINTS[::-1]),
         (AWS, False, None, ()),
         (PROXY, False, None, ()),
         (PROXY | {"AWS_ACCESS_KEY_ID": "of something else"}, False, None, ()),
         ({"CDSE_S3_ACCESS_KEY": "", "CDSE_S3_SECRET_KEY": ""}, False, None, ()),
+        ({"CDSE_S3_ACCESS_KEY": "\n"} | AWS | PROXY, False, "aws", ("https://proxy.example",)),
     ],
 )
 def test_keys_and_endpoint(
@@ -47,6 +51,16 @@ def test_keys_and_endpoint(
         assert keys.session_token == ("t==" if access_key == "aws" else "")
         assert "secret-" not in repr(keys)
         assert "t==" not in repr(keys)
+
+
+@pytest.mark.parametrize("endpoint", S3_ENDPOINTS)
+def test_an_endpoint_of_the_platform_allows_no_more_connections(endpoint: str) -> None:
+    """Its documentation tells users of AWS tools to name it."""
+    Access.from_environment(AWS | PROXY).check_connections(32)
+    access = Access.from_environment(AWS | {"AWS_ENDPOINT_URL_S3": endpoint})
+    access.check_connections(4)
+    with pytest.raises(UsageError, match="at most 4 connections"):
+        access.check_connections(5)
 
 
 def test_secrets_are_struck_from_messages() -> None:
@@ -62,6 +76,15 @@ def test_the_region_of_the_environment_comes_first() -> None:
     assert keys.regions == ("eodata", "default")
 
 
+def test_white_space_around_values_is_ignored() -> None:
+    """A file that holds a value often ends with a line break."""
+    endpoint = {"AWS_ENDPOINT_URL_S3": "https://proxy.example/s3/\n"}
+    keys = read(**AWS, **endpoint, AWS_REGION=" \n", AWS_DEFAULT_REGION="eodata\n")
+    assert keys is not None
+    assert keys.endpoints == ("https://proxy.example/s3",)
+    assert keys.regions == ("eodata", "default")
+
+
 @pytest.mark.parametrize(
     ("variables", "kind", "words"),
     [
@@ -72,6 +95,8 @@ def test_the_region_of_the_environment_comes_first() -> None:
         (CDSE | {"AWS_ENDPOINT_URL_S3": "eodata.example"}, UsageError, "AWS_ENDPOINT_URL"),
         (CDSE | {"AWS_ENDPOINT_URL_S3": "https://u:hidden@a.example"}, UsageError, "AWS_ENDPOINT"),
         (CDSE | {"AWS_ENDPOINT_URL_S3": "https://a.example/?x=hidden"}, UsageError, "query"),
+        (CDSE | {"AWS_REGION": "default/hidden"}, UsageError, "AWS_REGION"),
+        (CDSE | {"AWS_DEFAULT_REGION": "a\nhidden"}, UsageError, "AWS_DEFAULT_REGION"),
     ],
 )
 def test_variables_that_can_not_be_used(

@@ -190,6 +190,14 @@ def test_401_makes_the_token_source_renew_the_token(
     assert tokens.refusals == ["token"]
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_has_a_remedy(server: Server, download: Request, status: int) -> None:
+    server.answer(status)
+    with pytest.raises(StageInError) as caught:
+        download()
+    assert "cdse-token prints a new one" in caught.value.__notes__[0]
+
+
 @pytest.mark.parametrize("date", ["Thu, 01 Jan 2026 00:00:00 GMT", "soon", "", None])
 def test_the_time_of_a_refusal_is_that_of_the_service(
     server: Server, download: Request, tokens: Tokens, date: str | None
@@ -276,6 +284,17 @@ def test_retry_after_as_a_date(
         download()
     assert caught.value.retry_after is not None
     assert lowest <= caught.value.retry_after <= highest
+
+
+def test_a_date_of_retry_after_is_read_by_the_clock_of_the_server(
+    server: Server, download: Request
+) -> None:
+    server.has_date = False
+    later = {"Retry_After": "Thu, 01 Jan 2026 00:02:00 GMT"}
+    server.answer(503, Date="Thu, 01 Jan 2026 00:00:00 GMT", **later)
+    with pytest.raises(TemporaryError) as caught:
+        download()
+    assert caught.value.retry_after == 120
 
 
 def test_message_has_the_explanation_of_the_service(server: Server, download: Request) -> None:

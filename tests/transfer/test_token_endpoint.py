@@ -2,7 +2,7 @@ import pytest
 
 from sandbox.server import Sandbox
 from stage_in.errors import CredentialsError, TemporaryError
-from stage_in.transfer.session import user_agent
+from stage_in.transfer.session import CONNECT_TIMEOUT, user_agent
 from stage_in.transfer.token_endpoint import request_token
 
 PASSWORD_GRANT = {"client_id": "cdse-public", "grant_type": "password", "username": "user"}
@@ -47,3 +47,11 @@ def test_an_endpoint_that_fails(platform: Sandbox, fault: str, kind: type[Except
 def test_an_endpoint_that_is_down(platform: Sandbox) -> None:
     with platform.down("identity"), pytest.raises(TemporaryError, match="refused"):
         request_token(platform.token_url, PASSWORD_GRANT, "Log in")
+
+
+@pytest.mark.slow
+def test_an_endpoint_may_be_slow_to_answer(platform: Sandbox) -> None:
+    """It may take longer than a connection may take."""
+    platform.faults.add(f"on=identity stall={CONNECT_TIMEOUT + 1}")
+    answer = request_token(platform.token_url, {**PASSWORD_GRANT, "password": "secret"}, "Log in")
+    assert "access_token" in answer

@@ -29,7 +29,7 @@ $graph:
     requirements:
       ResourceRequirement: {coresMin: 1, coresMax: 1, ramMin: 64, ramMax: 64}
     hints:
-      DockerRequirement: {dockerPull: "stage-in:0.1.0"}
+      DockerRequirement: {dockerPull: "localhost/stage-in:0.2.0"}
     baseCommand: cp
     arguments: [-r, $(inputs.product.path), copy]
     inputs:

@@ -19,7 +19,7 @@ requirements:
       - $import: https://raw.githubusercontent.com/eoap/schemas/main/string_format.yaml
   ResourceRequirement: {coresMin: 1, coresMax: 1, ramMin: 64, ramMax: 64}
 hints:
-  DockerRequirement: {dockerPull: "stage-in:0.1.0"}
+  DockerRequirement: {dockerPull: "localhost/stage-in:0.2.0"}
 baseCommand: ls
 arguments: [$(inputs.results.path)]
 stdout: listing.txt

@@ -65,10 +65,10 @@ def stage(
     access_token: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> "pystac.Catalog":
-    """Stage Sentinel-2 Level-1C products: leave one verified STAC catalog of them in a folder.
+    """Stage Sentinel-2 Level-1C products: write one verified STAC catalog of them to a folder.
 
     A second call for a complete catalog verifies it and downloads nothing. After a failure, the
-    next call resumes from what has arrived. Credentials and trusted hosts come from the same
+    next call resumes from the files on disk. Credentials and trusted hosts come from the same
     environment variables as for the command. Messages are logged with loguru;
     `loguru.logger.disable("stage_in")` silences them.
 
@@ -78,7 +78,7 @@ def stage(
             or path; or several of these. Each product is staged once.
         output_dir: the folder of the catalog; it appears complete or not at all.
         assets: bands to stage, such as `["B04", "nir"]`; None for the whole product. Metadata,
-            preview and the masks of these bands come with them.
+            meteorology (`AUX_DATA`), preview and the masks of these bands are included.
         transport: `auto`, `mount` (a mounted archive), `s3`, `nodes` (single files in parallel) or
             `zip`.
         connections: maximum number of parallel downloads, 1 to 4; up to 32 to an S3 endpoint that
@@ -94,13 +94,13 @@ def stage(
 
     Raises:
         UsageError: an argument or an environment variable has a value that can't be used.
-        ProductError: the item or the product is not what it should be.
+        ProductError: the item or the product is invalid, incomplete or damaged.
         NotFoundError: there is no such item or product.
         OutputError: the output can't be written.
         TemporaryError: no new data arrived for `patience` seconds.
         CredentialsError: there are no credentials, or they are refused.
 
-    Example:
+    Examples:
         >>> from stage_in import StageInError, stage
         >>> try:
         ...     catalog = stage(item_url, "my-catalog", assets=["B04", "B08"])
@@ -120,15 +120,20 @@ def stage(
     from stage_in.transfer.environment import check_certificates
 
     try:
-        bands = None if assets is None else read_selection(",".join(assets))
+        names = [assets] if isinstance(assets, str) else assets
+        bands = None if names is None else read_selection(",".join(names))
     except ValueError as error:
         raise UsageError(f"assets: {error}") from error
     if transport not in TRANSPORTS:
-        raise UsageError(f"expected a transport of {', '.join(TRANSPORTS)}, found {transport!r}")
+        raise UsageError(
+            f"the transport must be one of {', '.join(TRANSPORTS)}, but is {transport!r}"
+        )
     if not 1 <= connections <= MAX_OTHER_CONNECTIONS:
-        raise UsageError(f"expected 1 to {MAX_OTHER_CONNECTIONS} connections, found {connections}")
+        raise UsageError(
+            f"the number of connections must be 1 to {MAX_OTHER_CONNECTIONS}, but is {connections}"
+        )
     if not patience > 0:
-        raise UsageError(f"expected a patience of more than 0 seconds, found {patience}")
+        raise UsageError(f"the patience must be more than 0 seconds, but is {patience}")
     check_certificates(os.environ)
     access = Access.from_environment(os.environ, transport, access_token)
     access.check_connections(connections)

@@ -1,4 +1,4 @@
-"""The command stage-in: reads options and environment variables, makes one call, reports."""
+"""The command stage-in: it reads options and environment variables, makes one call, and reports."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stage_in.command import Command
-from stage_in.errors import StageInError, UsageError
+from stage_in.errors import StageInError, TemporaryError, UsageError
 from stage_in.log import set_up_log, setting_up_log
 from stage_in.machine import check_limits, machine_faults_named
 from stage_in.process import run_as_process
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from stage_in.safe.images import Images
+
 
 # stage-in.cwl sets it to the glob by which the workflow runner looks for the catalog.
 _GLOB_VARIABLE = "STAGE_IN_OUTPUT_GLOB"
+# For workflow runners that lose empty folders, such as Toil with its file store.
+_KEEP_VARIABLE = "STAGE_IN_KEEP_FOLDERS"
 
 _EPILOG = """
-A token of your Copernicus Data Space account is read from CDSE_ACCESS_TOKEN. The command cdse-token
-prints one. CDSE_USERNAME and CDSE_PASSWORD, or a key pair for S3, will do instead.
+The command reads a token of your Copernicus Data Space account from CDSE_ACCESS_TOKEN. The command
+cdse-token prints one. You can set CDSE_USERNAME and CDSE_PASSWORD, or a key pair for S3, instead.
 
 \b
 Example:
@@ -38,7 +42,7 @@ Example:
 Exit codes:
   0       The catalog is complete.
   2       An option or environment variable can't be used.
-  65      The item or product is not what it should be.
+  65      The item or product is invalid, incomplete or damaged.
   66      There is no such item or product.
   73      The output can't be written.
   75      The failure is temporary: run the command again.
@@ -58,9 +62,20 @@ def _check_glob(glob: str | None) -> None:
         glob.startswith(("/", "~")) or ".." in glob.split("/") or re.search(r"[][*?\\]", glob)
     ):
         raise UsageError(
-            f"expected the plain name of a folder as output_dir, found {glob!r}, where the "
+            f"the input output_dir must be the plain name of a folder, but is {glob!r}, where the "
             "workflow runner would not find the catalog"
         )
+
+
+def _read_keep_folders(value: str) -> bool:
+    """Return whether empty folders are to be kept by a file.
+
+    Raises:
+        UsageError: the variable has another value than 0 or 1.
+    """
+    if value not in {"", "0", "1"}:
+        raise UsageError(f"STAGE_IN_KEEP_FOLDERS must be 0 or 1, but is {value!r}")
+    return value == "1"
 
 
 def _read_assets(
@@ -120,15 +135,15 @@ def _complete_path(
     default="catalog",
     show_default=True,
     shell_complete=_complete_path,
-    help="Folder that will hold the STAC catalog.",
+    help="Folder to which the STAC catalog is written.",
 )
 @click.option(
     "--assets",
     metavar="NAMES",
     callback=_read_assets,
     shell_complete=_complete_assets,
-    help="Bands to stage, such as B04,B08,TCI or red,nir,visual. The metadata, the preview and the "
-    "masks of these bands come with them.  [default: all]",
+    help="Bands to stage, such as B04,B08,TCI or red,nir,visual. The metadata, the meteorology "
+    "(AUX_DATA), the preview and the masks of these bands are included.  [default: all]",
 )
 @click.option(
     "--transport",
@@ -145,7 +160,8 @@ def _complete_path(
     type=click.IntRange(1, MAX_OTHER_CONNECTIONS),
     default=MAX_CONNECTIONS,
     show_default=True,
-    help="Maximum number of parallel downloads; up to 4, or 32 to an S3 endpoint that you name.",
+    help="Maximum number of parallel downloads: up to 4, or 32 with an S3 endpoint in "
+    "AWS_ENDPOINT_URL_S3.",
 )
 @click.option(
     "--patience",
@@ -166,7 +182,7 @@ def _complete_path(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="The log on standard error: text, or json with one object a line.",
+    help="Format of the log on standard error: text, or json (one object per line).",
 )
 @click.option("--verbose", is_flag=True, help="Log each file.")
 @click.option("--quiet", is_flag=True, help="Log only warnings and errors.")
@@ -184,46 +200,66 @@ def main(
     quiet: bool,
 ) -> None:
     """Stage a Sentinel-2 Level-1C product"""  # noqa: D415 (the usage is fixed word for word)
-    with setting_up_log:
-        logger = set_up_log("DEBUG" if verbose else "WARNING" if quiet else "INFO")
-    settings = Settings(assets, transport, connections, patience, verify=not no_verify)
+    level = "DEBUG" if verbose else "WARNING" if quiet else "INFO"
     try:
-        check_limits()
-        with machine_faults_named():
+        with machine_faults_named(), _starting_images() as images:
+            with setting_up_log:
+                logger = set_up_log(level)
+            check_limits()
+            keep_folders = _read_keep_folders(os.environ.get(_KEEP_VARIABLE, ""))
+            settings = Settings(
+                assets, transport, connections, patience, not no_verify, keep_folders
+            )
             show_progress = sys.stderr.isatty() and not quiet and log_format == "text"
-            _stage(input_items, output_dir, settings, show_progress=show_progress)
+            _stage(input_items, output_dir, settings, images, show_progress=show_progress)
     except StageInError as error:
+        with setting_up_log:  # the failure may be that of the libraries that come before the log
+            logger = set_up_log(level)
         logger.error("{}", _format_failure(error), exit_code=error.exit_code)
         sys.exit(error.exit_code)
     if log_format == "json":
         logger.info("Finished", exit_code=0)
 
 
-def _stage(
-    input_items: tuple[str, ...], output_dir: Path, settings: Settings, *, show_progress: bool
-) -> None:
+def _starting_images() -> "Images":
+    """Start the process that reads images, which loads its libraries while this one loads others.
+
+    It takes longest, so it is the first to start.
+    """
     from stage_in.libraries import isolate
     from stage_in.safe.images import Images
 
-    _check_glob(os.environ.get(_GLOB_VARIABLE))
     isolate(os.environ)
-    with Images() as images:  # it loads its libraries while this process loads others
-        from stage_in.progress import Progress
-        from stage_in.staging import Staging
-        from stage_in.transfer.access import Access
-        from stage_in.transfer.environment import check_certificates
+    return Images()
 
-        check_certificates(os.environ)
-        access = Access.from_environment(os.environ, settings.transport)
-        access.check_connections(settings.connections)
-        with Progress(bar=show_progress) as progress:
-            Staging(access, settings, progress).stage_catalog(input_items, output_dir, images)
+
+def _stage(
+    input_items: tuple[str, ...],
+    output_dir: Path,
+    settings: Settings,
+    images: "Images",
+    *,
+    show_progress: bool,
+) -> None:
+    from stage_in.progress import Progress
+    from stage_in.staging import Staging
+    from stage_in.transfer.access import Access
+    from stage_in.transfer.environment import check_certificates
+
+    _check_glob(os.environ.get(_GLOB_VARIABLE))
+    check_certificates(os.environ)
+    access = Access.from_environment(os.environ, settings.transport)
+    access.check_connections(settings.connections)
+    with Progress(bar=show_progress) as progress:
+        Staging(access, settings, progress).stage_catalog(input_items, output_dir, images)
 
 
 def _format_failure(error: StageInError) -> str:
     """Return the message of a failure and its notes as sentences in one line."""
     message = str(error)
     notes: Iterable[str] = getattr(error, "__notes__", ())
+    if error.exit_code == TemporaryError.exit_code:
+        notes = notes or ["Run the command again later."]
     return " ".join([f"{message[:1].upper()}{message[1:].rstrip('.')}.", *notes])
 
 

@@ -24,7 +24,7 @@ _UNEXPECTED_END = 2
 class Command(click.Command):
     """A command whose messages hold no secret.
 
-    It knows the secrets in the environment before it reads its options. If it has an option
+    It registers the secrets in the environment before it reads its options. If it has an option
     `--log-format`, what it prints about misuse and bugs has that format, too.
     """
 
@@ -37,6 +37,7 @@ class Command(click.Command):
         **extra: Any,
     ) -> Any:
         """Run the command; a bug ends it with a traceback without secrets."""
+        _open_missing_streams()
         register_environment(os.environ)
         sys.excepthook = _report_bug
         threading.excepthook = lambda bug: _report_bug(
@@ -59,9 +60,16 @@ class Command(click.Command):
         except click.Abort as abort:
             if isinstance(abort.__context__, KeyboardInterrupt):
                 self._exit(_INTERRUPTED, "stopped by SIGINT")
-            self._exit(_UNEXPECTED_END, "expected more input, found its end")
+            self._exit(_UNEXPECTED_END, "the input ended, but the command needs more")
         except StageInError as error:
             self._exit(error.exit_code, str(error))
+        finally:
+            try:
+                sys.stderr.flush()
+            except OSError:
+                # Otherwise the interpreter would try again at its end, and exit with 120.
+                sys.stderr = None
+                _open_missing_streams()
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """Read the options, and print the help or the version.
@@ -90,11 +98,21 @@ class Command(click.Command):
             with setting_up_log:
                 logger = set_up_log("ERROR")
             logger.error("{}", reason, exit_code=code)
-        elif show is not None:
-            show()
         else:
-            click.echo(f"{self.name}: {reason}", err=True)
+            with suppress(OSError):  # the exit code says the same
+                if show is not None:
+                    show()
+                else:
+                    click.echo(f"{self.name}: {reason}", err=True)
         sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """Open standard input and error if there are none: the parent process may have closed them."""
+    for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
 @contextmanager
@@ -114,7 +132,7 @@ def writing_output() -> Iterator[None]:
         # Otherwise the interpreter would try again at its end, and exit with 120.
         sys.stdout = None
         raise OutputError(
-            f"standard output can't be written: {error.strerror}. Check where it is redirected to"
+            f"can't write to standard output: {error.strerror}. Check where it is redirected to"
         ) from error
 
 

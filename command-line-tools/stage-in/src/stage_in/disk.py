@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,7 +77,7 @@ def check_disk_space(folder: Path, size: int) -> None:
     available = free.f_bavail * free.f_frsize
     if free.f_blocks and available < size:  # some file systems report no blocks at all
         raise OutputError(
-            f"expected {size} bytes of free disk space in {folder}, found {available}. "
+            f"{size} bytes of disk space are needed in {folder}, but only {available} are free. "
             "Free disk space, or choose another --output-dir"
         )
 
@@ -156,6 +156,21 @@ def is_shared(folder: Path) -> bool:
     return bool(mode & stat.S_ISGID and mode & stat.S_IWGRP and not mode & stat.S_IWOTH)
 
 
+def list_names(folder: int) -> list[str]:
+    """Return the names in a folder that is open.
+
+    It is opened again, because btrfs and sshfs may list what was there when it was opened.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    descriptor = os.open(".", OPEN_FOLDER, dir_fd=folder)
+    try:
+        return os.listdir(descriptor)  # noqa: PTH208 (a descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def walk(folder: Path | int) -> Iterator[tuple[str, os.stat_result]]:
     """Yield path and status of everything in a folder, which may change meanwhile.
 
@@ -189,8 +204,9 @@ def check_plain(folder: Path) -> None:
     for path, status in walk(folder):
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise OutputError(
-                f"expected files and folders in {folder}, found {describe_kind(status)} at {path}. "
-                "Move the folder away, or choose another --output-dir"
+                f"the folder {folder} must contain only files and folders, but there is "
+                f"{describe_kind(status)} at {path}. Move the folder away, or choose another "
+                "--output-dir"
             )
 
 
@@ -205,7 +221,7 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
     Args:
         path: the file, to which no link leads.
         limit: bytes.
-        folder: the descriptor of the folder in which the path begins.
+        folder: the descriptor of the folder that the path starts in.
 
     Raises:
         OSError: it is no regular file, or can't be read.
@@ -218,12 +234,29 @@ def read_file(path: Path, limit: int, folder: int | None = None) -> bytes:
         return file.read(limit + 1)
 
 
+def find_differing(path: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files that are missing in a folder, are no plain files or have other content."""
+    return {name: content for name, content in files.items() if not _has(path / name, content)}
+
+
+def _has(path: Path, content: bytes) -> bool:
+    try:
+        return (
+            not path.is_symlink()
+            and path.is_file()
+            and path.stat().st_size == len(content)
+            and path.read_bytes() == content
+        )
+    except OSError:
+        return False
+
+
 def remove(path: Path, folder: int | None = None) -> None:
     """Remove a file, a link, or a folder with everything in it.
 
     Args:
         path: what is removed.
-        folder: the descriptor of the folder in which the path begins.
+        folder: the descriptor of the folder that the path starts in.
 
     Raises:
         OutputError: it can't be removed.

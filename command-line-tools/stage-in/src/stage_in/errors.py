@@ -28,8 +28,12 @@ class UsageError(StageInError):
     exit_code = 2
 
 
+class ProxyRefusedError(UsageError):
+    """The proxy refuses to connect to a host, or is no proxy."""
+
+
 class ProductError(StageInError):
-    """The item or the product is not what it should be; downloading it again won't help."""
+    """The item or the product is invalid, incomplete or damaged, also if it is downloaded again."""
 
     exit_code = 65
 
@@ -88,6 +92,10 @@ class BusyError(TemporaryError):
 
 class SourceError(StageInError):
     """A source can't deliver this product now; the next source is tried."""
+
+
+class ArchiveMissingError(UsageError, SourceError):
+    """The archive is not mounted where a variable names it."""
 
 
 class CredentialsError(StageInError):

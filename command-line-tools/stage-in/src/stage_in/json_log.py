@@ -1,4 +1,4 @@
-"""The log of the command as JSON, one object a line; docs/log.md describes the fields."""
+"""The log of the command as JSON, one object per line; docs/log.md describes the fields."""
 
 import json
 import sys

@@ -56,7 +56,7 @@ def check_path(path: Path) -> None:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
         raise UsageError(
-            f"expected a path in UTF-8 as --output-dir, found {os.fsencode(path.absolute())!r}. "
+            f"--output-dir must be a path in UTF-8, but is {os.fsencode(path.absolute())!r}. "
             "Choose another --output-dir or working directory"
         ) from error
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from stage_in.disk import OPEN_FOLDER, read_file, share
+from stage_in.disk import OPEN_FOLDER, flush, read_file, share
 from stage_in.errors import OutputError
 from stage_in.logger import logger
 from stage_in.ownership import LOCK, Ownership
@@ -94,8 +94,8 @@ class Lock:
             if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                 raise
             raise OutputError(
-                f"the staging folder {self._folder} is no folder that this tool has made. Move it "
-                "away, or choose another --output-dir"
+                f"the staging folder {self._folder} is not a folder that this tool has made. Move "
+                "it away, or choose another --output-dir"
             ) from error
 
     def _lock(self, folder: int) -> bool:
@@ -111,13 +111,16 @@ class Lock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             descriptor = os.open(LOCK, flags, 0o600, dir_fd=folder)
-        except OSError:
+        except OSError as error:
+            error.filename = str(self._path)
             with suppress(OSError):  # it may not be empty
                 self._folder.rmdir()
             raise
         with ExitStack() as stack:
             stack.callback(os.close, descriptor)
             share(self._path)
+            # After a power cut, btrfs may lack a file that was not flushed, but have later ones.
+            flush(self._path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import threading
-from pathlib import Path
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from stage_in.json_log import JsonLog
@@ -57,8 +58,6 @@ def set_up_log(level: str) -> "loguru.Logger":
     forget_settings()
     from stage_in.logger import logger
 
-    if sys.stderr is None:  # the parent process has closed it
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     # What libraries say goes the same way, as they quote what others wrote.
     logging.captureWarnings(True)
     logging.basicConfig(handlers=[_Forwarder(logging.WARNING)])
@@ -77,9 +76,14 @@ def set_up_log(level: str) -> "loguru.Logger":
 
 
 def forget_settings() -> None:
-    """Remove the variables that loguru reads when it is imported.
+    """Remove the variables that loguru reads when it is imported, and a time zone it can't use.
 
     They may belong to another program, and a malformed one would end the process.
     """
     for name in [name for name in os.environ if name.startswith("LOGURU_")]:
         del os.environ[name]
+    try:
+        datetime.now().astimezone()
+    except ValueError:  # it is a day or more from UTC
+        os.environ["TZ"] = "UTC0"
+        time.tzset()

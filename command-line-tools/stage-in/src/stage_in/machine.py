@@ -9,8 +9,10 @@ import os
 import re
 import resource
 import socket
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
 from stage_in.errors import UsageError
@@ -46,7 +48,24 @@ def check_limits() -> None:
         found, _ = resource.getrlimit(limit)
         if found != resource.RLIM_INFINITY and found < minimum:
             raise UsageError(
-                f"expected at least {minimum} {what}, found a limit of {found}. Raise it ({option})"
+                f"a run needs at least {minimum} {what}, but the limit is {found}. Raise it "
+                f"({option})"
+            )
+
+
+def check_umask() -> None:
+    """Check that the user can use the folders that a run creates, before anything is requested.
+
+    Raises:
+        UsageError: the umask takes permissions from their owner.
+    """
+    with suppress(OSError):  # a system without /proc
+        status = Path("/proc/self/status").read_text(encoding="latin-1")
+        umask = re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE)
+        if umask is not None and int(umask[1], 8) & stat.S_IRWXU:
+            raise UsageError(
+                f"the umask {umask[1]} denies you access to the folders that you create. "
+                "Set another one, such as umask 022"
             )
 
 

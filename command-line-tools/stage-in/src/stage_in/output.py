@@ -10,7 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stage_in.disk import OPEN_FOLDER, describe_failure, flush, flush_all, remove, writing
+from stage_in.disk import (
+    OPEN_FOLDER,
+    describe_failure,
+    flush,
+    flush_all,
+    list_names,
+    remove,
+    writing,
+)
 from stage_in.errors import OutputError, UsageError
 from stage_in.lock import Lock
 from stage_in.ownership import is_marked
@@ -44,20 +52,23 @@ class Output:
             UsageError: the path does not end in the name of a folder.
         """
         if path.name in {"", ".."}:
-            raise UsageError(f"expected the name of a folder as --output-dir, found {str(path)!r}")
+            raise UsageError(
+                f"--output-dir must end with the name of a folder, but is {str(path)!r}"
+            )
         if _STAGING.fullmatch(path.name):
             raise UsageError(
-                f"expected another name as --output-dir than that of a staging folder, found {path}"
+                f"--output-dir must not have the name of a staging folder, but is {path}. Choose "
+                "another name"
             )
         try:
             self.path = path.expanduser()
         except RuntimeError as error:  # there is no such user
-            raise UsageError(f"expected a folder as --output-dir: {error}") from error
+            raise UsageError(f"--output-dir can't be used: {error}") from error
         for folder in self.path.absolute().parents:
             if _STAGING.fullmatch(folder.name) and is_marked(folder):
                 raise UsageError(
-                    f"expected a folder outside of {folder} as --output-dir, found {self.path}. "
-                    "Another run of this tool removes what is in its staging folder"
+                    f"--output-dir is {self.path}, inside of {folder}. Another run removes what is "
+                    "in its staging folder, so choose another folder"
                 )
         self.staging = self.path.parent / f".{self.path.name}.staging"
         self.catalog = self.staging / "catalog"
@@ -88,6 +99,9 @@ class Output:
         else:
             self._clean()
         self._lock.release()
+        # NFS and FUSE keep a removed file under another name while it is open, as the lock was.
+        with suppress(OSError):  # it is not empty, or another run has removed it
+            self.staging.rmdir()
         if failure is not None and failure is not error:
             raise failure from error
 
@@ -156,7 +170,9 @@ class Output:
             part.write_bytes(content)
             flush(part)
             if target.is_dir() and not target.is_symlink():
-                raise OutputError(f"expected a file at {target}, found a folder. Move it away")
+                raise OutputError(
+                    f"there is a folder at {target}, where the catalog needs a file. Move it away"
+                )
             part.replace(target)
             flush(target.parent)
 
@@ -188,21 +204,20 @@ class Output:
         return True
 
     def _clean(self) -> None:
-        """Remove the staging folder, the lock last, so that no other run starts in between."""
+        """Empty the staging folder, the lock last, so that no other run starts in between."""
         with suppress(OSError, OutputError):
             folder = self._lock.folder
-            for name in os.listdir(folder):  # noqa: PTH208 (a descriptor)
+            for name in list_names(folder):
                 if name not in self._lock.files:
                     remove(Path(name), folder)
             for name in self._lock.files:
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
-            self.staging.rmdir()
 
 
 def _keep_only(kept: Collection[tuple[str, ...]], folder: int) -> None:
     """Remove all but some paths below a folder, which is given by its descriptor."""
-    for name in os.listdir(folder):
+    for name in list_names(folder):
         is_link = stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode)
         below = [path[1:] for path in kept if path[0] == name and not is_link]
         if () in below:

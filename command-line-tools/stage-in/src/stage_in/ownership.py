@@ -1,4 +1,4 @@
-"""Whose a staging folder is: it was made by this tool, and nobody else can change it, or not.
+"""The rules for a staging folder: this tool must have made it, and nobody else may change it.
 
 A run removes what is in its staging folder and trusts the rest, so it works in no other.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import NoReturn
 
-from stage_in.disk import describe_kind, is_shared, share, walk
+from stage_in.disk import describe_kind, is_shared, list_names, share, walk
 from stage_in.errors import OutputError
 
 LOCK = "stage-in.lock"  # is created first and removed last; other files of the lock begin like it
@@ -63,9 +63,9 @@ class Ownership:
             OutputError: it holds something else.
             OSError: it can't be read.
         """
-        names = os.listdir(self._descriptor)  # noqa: PTH208 (a descriptor)
+        names = list_names(self._descriptor)
         if names and not any(name.startswith(LOCK) for name in names):
-            self._refuse(f"was not made by this tool, as it holds no {LOCK}")
+            self._refuse(f"was not made by this tool, because it contains no {LOCK}")
 
     def check_content(self) -> None:
         """Check everything in the folder, which must be locked.
@@ -79,16 +79,17 @@ class Ownership:
         for path, status in walk(self._descriptor):
             is_file = stat.S_ISREG(status.st_mode)
             if not (is_file or stat.S_ISDIR(status.st_mode)):
-                self._refuse(f"holds {describe_kind(status)} at {path}")
+                self._refuse(f"contains {describe_kind(status)} at {path}")
             # A lock that changes its owner has two names for a moment.
             if is_file and status.st_nlink > 1 and not path.startswith(f"{LOCK}."):
-                self._refuse(f"holds a file that has another name elsewhere, at {path}")
-            if status.st_dev != self._status.st_dev:
-                self._refuse(f"holds a mounted folder at {path}")
+                self._refuse(f"contains a file that has another name elsewhere, at {path}")
+            # An overlay may give each of its files the device of another file system.
+            if not is_file and status.st_dev != self._status.st_dev:
+                self._refuse(f"contains a mounted folder at {path}")
             if status.st_uid != self._owner and not self._is_shared:
-                self._refuse(f"holds a file of another user at {path}")
+                self._refuse(f"contains a file of another user at {path}")
             if can_enter and status.st_mode & _OTHERS_WRITE & ~self._mode:
-                self._refuse(f"holds {path}, which other users can change")
+                self._refuse(f"contains {path}, which other users can change")
 
     def _make_example(self) -> None:
         """Look at a folder that is made like a staging folder and removed again."""

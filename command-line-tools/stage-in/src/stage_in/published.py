@@ -41,11 +41,11 @@ def find_published(
         found = {entry.name for entry in path.iterdir()}
         found = {name for name in found if find_name(name, whole=True) == name}
         if found != {name.id for name in names} or not all(
-            (path / name.id / name.folder).is_dir() for name in names
+            (path / name.catalog_path).is_dir() for name in names
         ):
             products = names[0] if len(names) == 1 else f"these {len(names)} products"
             raise OutputError(
-                f"expected nothing at {path}, or the catalog of {products}, found something else. "
-                "Move it away, or choose another --output-dir"
+                f"there is something else at {path} than the catalog of {products}. Move it away, "
+                "or choose another --output-dir"
             )
-    return [check_safe_folder(path / name.id / name.folder, name, bands) for name in names]
+    return [check_safe_folder(path / name.catalog_path, name, bands) for name in names]

@@ -18,6 +18,7 @@ class Settings:
         connections: maximum number of parallel downloads.
         patience: seconds without new data after which a run ends with TemporaryError.
         verify: whether digests are checked; sizes always are.
+        keep_folders: whether a small file keeps each required folder that would be empty.
     """
 
     bands: frozenset[str] | None = None
@@ -25,3 +26,4 @@ class Settings:
     connections: int = MAX_CONNECTIONS
     patience: float = PATIENCE
     verify: bool = True
+    keep_folders: bool = False

@@ -5,14 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stage_in.disk import check_disk_space
+from stage_in.disk import check_disk_space, find_differing
 from stage_in.errors import NotFoundError, ProductError, StageInError
 from stage_in.libraries import Libraries, check_path
 from stage_in.logger import logger
+from stage_in.machine import check_umask
 from stage_in.output import Output
 from stage_in.published import find_published
 from stage_in.safe.folder import SafeFolder
 from stage_in.safe.images import Images
+from stage_in.safe.unlisted import make_keepers
 from stage_in.safe.verification import check_safe_folder, restore_folders
 from stage_in.settings import Settings
 from stage_in.sources.candidates import Candidates
@@ -22,12 +24,11 @@ from stage_in.sources.product import Product
 from stage_in.sources.zip import get_part
 from stage_in.stac.catalog import (
     CATALOG,
-    find_differing,
     make_catalog_file,
     make_item_files,
     write_files,
 )
-from stage_in.stac.item import read_item
+from stage_in.stac.item import Draft, read_image_ahead, read_item
 from stage_in.transfer.access import Access
 from stage_in.transfer.arrivals import Arrivals, OnNews, Totals
 from stage_in.transfer.auth import NoTokens
@@ -90,6 +91,7 @@ class Staging:
         Raises:
             StageInError: the kind depends on the failure.
         """
+        check_umask()
         check_path(output_dir)
         libraries = Libraries(images)
         orders = read_orders(
@@ -157,19 +159,24 @@ class Staging:
         large file is left, and memory does not grow with the number of products.
         """
         names = [order.product.name for order in orders]
-        safes = [output.catalog / name.id / name.folder for name in names]
+        safes = [output.catalog / name.catalog_path for name in names]
         archives = [output.staging / f"{name.id}.zip" for name in names]
         output.keep_only([*safes, *archives, *map(get_part, archives)])
         sizes = [0 if self._settings.bands else order.size for order in orders]
         check_disk_space(output.staging, sum(sizes) - output.measure())
+        drafts: dict[str, Draft] = {}
+
+        def read_metadata(folder: SafeFolder) -> None:
+            drafts[folder.name.id] = read_item(folder)
+
         delivery = Delivery(
             self._access.trust,
             self._client,
             self._candidates,
             self._settings,
             libraries.check,
-            read_item,
-            images.read_ahead,
+            read_metadata,
+            partial(read_image_ahead, images),
         )
         workers = Workers(min(len(orders), MAX_PRODUCTS))
 
@@ -178,7 +185,9 @@ class Staging:
                 folder = delivery.deliver(
                     order.item, order.product, safe, archive, arrivals, workers
                 )
-                files = make_item_files(folder, order.item, images, names)
+                draft = drafts.pop(order.product.id, None)
+                files = make_item_files(folder, order.item, images, names, draft)
+                files |= self._make_keepers(folder)
             except StageInError as error:
                 if len(orders) > 1 and isinstance(error, ProductError | NotFoundError):
                     error.add_note(f"This is the failure of {order.product.id}.")
@@ -205,8 +214,21 @@ class Staging:
         names = [folder.name for folder in published]
         for folder, order in zip(published, orders, strict=True):
             restore_folders(folder)
-            self._replace(output, make_item_files(folder, order.item, images, names))
+            files = make_item_files(folder, order.item, images, names)
+            self._replace(output, files | self._make_keepers(folder))
         self._replace(output, {CATALOG: make_catalog_file(names)})
+
+    def _make_keepers(self, folder: SafeFolder) -> dict[str, bytes]:
+        """Return the files that keep empty folders, if wanted, by path in the catalog."""
+        if not self._settings.keep_folders:
+            return {}
+        name = folder.name
+        keepers = make_keepers(folder.path, folder.entries)
+        if keepers:
+            logger.info(
+                "Keeping empty folders of {product} with {}", ", ".join(keepers), product=name.id
+            )
+        return {f"{name.catalog_path}/{path}": text for path, text in keepers.items()}
 
     def _replace(self, output: Output, files: Mapping[str, bytes]) -> None:
         for name, content in find_differing(output.path, files).items():

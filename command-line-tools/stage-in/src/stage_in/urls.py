@@ -13,6 +13,8 @@ _URL = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _DELIMITER = re.compile(r"[?#;]|%(?:25)*(?:3f|23|3b)", re.IGNORECASE)
+# The folders between a product and one of its files; the name of the file is enough.
+_FOLDERS = re.compile(r"/Nodes\(.*/(?=Nodes\()")
 _MAX_SHOWN = 500  # characters; the longest URLs of the platform have about 400
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _MAX_PORT = 65535
@@ -33,8 +35,8 @@ def get_origin(url: str) -> str:
         or any(not 0 < len(label) <= _MAX_LABEL_LENGTH for label in match["host"].split("."))
     ):
         raise ProductError(
-            "expected an http(s) URL without user information, backslashes and spaces, "
-            f"found {redact(url)!r}"
+            f"{redact(url)!r} is not an http(s) URL without user information, backslashes and "
+            "spaces"
         )
     scheme, host, port = (match[name] for name in ("scheme", "host", "port"))
     origin = f"{scheme}://{host}".lower()
@@ -45,7 +47,7 @@ def get_origin(url: str) -> str:
 
 def redact(url: str) -> str:
     """Return a URL for a log line: without what may be secret, and not too long."""
-    shown = strike(strip_secrets(url))
+    shown = _FOLDERS.sub("/…/", strike(strip_secrets(url)))
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
 
 

@@ -37,10 +37,10 @@ def read_selection(names: str) -> frozenset[str]:
         band = BAND_OF_ASSET.get(name.lower(), name.upper())
         if band not in BAND_OF_ASSET.values():
             known = ", ".join(f"{band} or {asset}" for asset, band in BAND_OF_ASSET.items())
-            raise ValueError(f"expected some of {known}; found {name!r}")
+            raise ValueError(f"{name!r} is not a band. The bands are {known}")
         selected.add(band)
     if not selected:
-        raise ValueError("expected at least one band")
+        raise ValueError("the list contains no band")
     return frozenset(selected)
 
 

@@ -1,4 +1,4 @@
-"""A SAFE folder on disk, with what its manifest says and how far it was checked."""
+"""A SAFE folder on disk, with the content of its manifest and how far it was checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,13 +46,14 @@ class SafeFolder:
             if not file.is_file():
                 if not self.partial:
                     raise ProductError(
-                        f"expected {path} in {self.path.name}, as {MANIFEST} lists it, found no "
-                        "such file"
+                        f"the file {path} is missing in {self.path.name}, although {MANIFEST} "
+                        "lists it"
                     )
                 continue
             if (size := file.stat().st_size) != entry.size:
                 raise ProductError(
-                    f"expected {entry.size} bytes of {path} in {self.path.name}, found {size}"
+                    f"the file {path} in {self.path.name} must have {entry.size} bytes, but has "
+                    f"{size}"
                 )
             if is_xml(path):
                 check_prolog(file, path)
@@ -67,7 +68,9 @@ class SafeFolder:
         """
         granules = [path for path in self.entries if path.endswith(f"/{GRANULE_METADATA}")]
         if len(granules) != 1:
-            raise ProductError(f"expected one granule in {MANIFEST}, found {len(granules)}")
+            raise ProductError(
+                f"the product must have one granule, but {MANIFEST} lists {len(granules)}"
+            )
         return [PRODUCT_METADATA, *granules]
 
     def read_metadata(self) -> dict[str, bytes]:
@@ -88,6 +91,5 @@ class SafeFolder:
             return (self.path / path).read_bytes()
         except OSError as error:
             raise ProductError(
-                f"expected {path} in {self.path.name}, found none that can be read: "
-                f"{error.strerror}"
+                f"the file {path} in {self.path.name} can't be read: {error.strerror}"
             ) from error

@@ -40,22 +40,22 @@ def check_footprint(text: str, tile: Tile, what: str) -> None:
         or _is_ring_of_triples(numbers)
     ):
         raise ProductError(
-            f"expected pairs of latitude and longitude of {_MIN_CORNERS} to {_MAX_CORNERS} corners "
-            f"as {what}, found {excerpt(text, 80)!r}"
+            f"{what} must be pairs of latitude and longitude of {_MIN_CORNERS} to {_MAX_CORNERS} "
+            f"corners, but is {excerpt(text, 80)!r}"
         )
     positions = [*zip(numbers[::2], numbers[1::2], strict=True)]
     for latitude, longitude in positions:
         if not tile.is_near(latitude, longitude):
             raise ProductError(
-                f"expected {what} at the tile in the product's name, found a corner at latitude "
+                f"{what} must be at the tile in the product's name, but has a corner at latitude "
                 f"{latitude:g} and longitude {longitude:g}"
             )
     # As all of them are near the tile, longitudes from its meridian make the ring a plane one.
     ring = [(latitude, tile.get_offset(longitude)) for latitude, longitude in positions]
     if (crossings := _count_crossings(ring)) > _MAX_CROSSINGS:
         raise ProductError(
-            f"expected {what} to cross itself {_MAX_CROSSINGS} times at most, found {crossings} "
-            "crossings"
+            f"{what} must cross itself {_MAX_CROSSINGS} times at most, but does so {crossings} "
+            "times"
         )
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     """Answer requests until the input ends."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the parent has blocked those it waits for
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    output = os.fdopen(os.dup(1), "w")
+    output = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # no library can write between the answers
     for answer in _answer():
         output.write(f"{json.dumps(answer)}\n")
@@ -117,7 +117,7 @@ def _limit(what: int, value: int) -> None:
 def _read_status(name: str) -> int:
     """Return a number of bytes from proc_pid_status(5); 0 on systems that do not have it."""
     with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
+        for line in Path("/proc/self/status").read_bytes().splitlines():
+            if line.startswith(f"{name}:".encode()):
                 return int(line.split()[1]) * 1024
     return 0

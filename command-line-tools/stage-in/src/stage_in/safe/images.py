@@ -37,7 +37,7 @@ class LimitError(ProductError):
 
 
 class Images:
-    """Reads images in another process, which loads its libraries while this one goes on.
+    """Reads images in another process, which loads its libraries while this one continues.
 
     It may be used from several threads. As a context manager it ends that process.
     """
@@ -46,7 +46,7 @@ class Images:
         self._failure: Exception | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
-        self._rasters: dict[Path, Raster | Exception] = {}
+        self._ahead: dict[tuple[Path, int | None], dict[str, Any] | Exception] = {}
         self._lock = threading.RLock()
         self._start()
 
@@ -110,26 +110,23 @@ class Images:
         if self._failure is not None:
             raise self._failure
 
-    def read_ahead(self, path: Path, name: str) -> None:
-        """Read the header of a file if it is an image, for a later call of `read_raster`."""
-        if path.suffix == ".jp2":
-            try:
-                self._rasters[path] = self.read_raster(path, name)
-            except Exception as error:  # read_raster will raise it
-                self._rasters[path] = error
+    def read_ahead(self, path: Path, name: str, size: int | None = None) -> None:
+        """Ask for what a later call of `read_raster` or, with a size, `draw_picture` will need.
+
+        That call will raise what this one fails with.
+        """
+        try:
+            self._ahead[path, size] = self._request(path, name, size)
+        except Exception as error:
+            self._ahead[path, size] = error
 
     def read_raster(self, path: Path, name: str) -> Raster:
-        """Read the header of a JPEG 2000 file, as `Raster.read` does, unless it was read ahead.
+        """Read the header of a JPEG 2000 file, as `Raster.read` does.
 
         Raises:
             ProductError: it is not such a file.
             LimitError: reading it takes too much memory or time.
         """
-        known = self._rasters.pop(path, None)
-        if isinstance(known, Raster):
-            return known
-        if known is not None:
-            raise known
         answer = self._ask(path, name, None)
         answer["shape"] = tuple(answer["shape"])
         answer["transform"] = answer["transform"] and tuple(answer["transform"])
@@ -147,6 +144,12 @@ class Images:
         return base64.b64decode(answer["content"]), (rows, columns)
 
     def _ask(self, path: Path, name: str, size: int | None) -> dict[str, Any]:
+        known = self._ahead.pop((path, size), None)
+        if isinstance(known, Exception):
+            raise known
+        return known or self._request(path, name, size)
+
+    def _request(self, path: Path, name: str, size: int | None) -> dict[str, Any]:
         request = {"path": str(path.absolute()), "name": name, "size": size}
         with self._lock:
             if self._process is None and self._failure is None:  # the last image has ended it
@@ -172,7 +175,7 @@ class Images:
         poll.register(stream, select.POLLIN)
         if not poll.poll(_MAX_WAIT * 1000):
             self._end()
-            raise LimitError(f"expected to read {name} in {_MAX_WAIT} seconds, found no end of it")
+            raise LimitError(f"the image {name} can't be read in {_MAX_WAIT} seconds")
         line = stream.readline(_MAX_ANSWER)
         if line.endswith(b"\n"):
             answer: dict[str, Any] = json.loads(line)
@@ -187,21 +190,20 @@ class Images:
     def _explain_end(self, code: int, name: str) -> Exception:
         if code > 0 and not self._ready:
             return UsageError(
-                f"the process that reads images ended with {code} before it was ready. Install the "
-                "tool again"
+                f"the process that reads images exited with {code} before it was ready. Install "
+                "the tool again"
             )
         if -code in _SIGNALS_OF_OTHERS or not self._ready:
             return UsageError(
-                f"the process that reads images was ended from outside, with {code}, while it read "
-                f"{name}. It may use {MAX_MEMORY} bytes: raise the limit of memory of this "
-                "machine, container or job"
+                f"the process that reads images was killed (exit status {code}) while it read "
+                f"{name}. It may use {MAX_MEMORY} bytes: raise the memory limit of this machine, "
+                "container or job"
             )
         if -code == signal.SIGXCPU:
             return LimitError(
-                f"expected to read {name} in {MAX_SECONDS} seconds of processor time, found that "
-                "it takes more"
+                f"the image {name} can't be read in {MAX_SECONDS} seconds of processor time"
             )
         return LimitError(
-            f"expected {name} to be a readable JPEG 2000 image: reading it takes more than "
-            f"{MAX_MEMORY} bytes of memory, or crashes the library, with {code}"
+            f"the image {name} can't be read: that takes more than {MAX_MEMORY} bytes of memory, "
+            f"or crashes the library, with {code}"
         )

@@ -77,7 +77,7 @@ def parse(document: bytes) -> dict[str, Entry]:
     objects = parse_xml(document, MANIFEST).findall("dataObjectSection/dataObject")
     if not 0 < len(objects) <= MAX_FILES:
         raise VerificationError(
-            f"expected 1 to {MAX_FILES} files in {MANIFEST}, found {len(objects)}"
+            f"the file {MANIFEST} must list 1 to {MAX_FILES} files, but lists {len(objects)}"
         )
     entries = [_parse_entry(data_object) for data_object in objects]
     check_distinct([MANIFEST, *(entry.path for entry in entries)])
@@ -91,28 +91,28 @@ def _parse_entry(data_object: Element) -> Entry:
     checksum = data_object.find("byteStream/checksum")
     if stream is None or location is None or checksum is None:
         raise VerificationError(
-            f"expected byteStream, fileLocation and checksum of each file in {MANIFEST}, found "
-            f"dataObject {excerpt(data_object.get('ID', ''), 80)!r} without one of them"
+            f"each file in {MANIFEST} must have byteStream, fileLocation and checksum, but "
+            f"dataObject {excerpt(data_object.get('ID', ''), 80)!r} lacks one of them"
         )
     path = check_path(location.get("href", "").removeprefix("./"), MANIFEST)
     size = stream.get("size", "")
     if re.fullmatch("[0-9]{1,15}", size) is None:
         raise VerificationError(
-            f"expected the size of {path} in {MANIFEST}, found {excerpt(size, 40)!r}"
+            f"the size of {path} in {MANIFEST} must be a number, but is {excerpt(size, 40)!r}"
         )
     name = checksum.get("checksumName", "")
     if name not in _ALGORITHMS:
         raise VerificationError(
-            f"expected one of {', '.join(_ALGORITHMS)} as checksumName of {path} in {MANIFEST}, "
-            f"found {excerpt(name, 40)!r}"
+            f"the checksumName of {path} in {MANIFEST} must be one of {', '.join(_ALGORITHMS)}, "
+            f"but is {excerpt(name, 40)!r}"
         )
     algorithm = _ALGORITHMS[name]
     digest = (checksum.text or "").strip().lower()
     length = 2 * hashlib.new(algorithm).digest_size
     if re.fullmatch(f"[0-9a-f]{{{length}}}", digest) is None:
         raise VerificationError(
-            f"expected {length} hexadecimal digits as {name} of {path} in {MANIFEST}, "
-            f"found {excerpt(digest, 80)!r}"
+            f"the {name} of {path} in {MANIFEST} must have {length} hexadecimal digits, but is "
+            f"{excerpt(digest, 80)!r}"
         )
     return Entry(path, int(size), algorithm, digest)
 
@@ -128,7 +128,7 @@ def check_size(entries: Iterable[Entry]) -> None:
         # A listing may announce a number that is too long for Python to print.
         found = total if total < 10**15 else "far more"
         raise VerificationError(
-            f"expected a product of at most {MAX_PRODUCT_SIZE} bytes, found {found} announced"
+            f"the product must have at most {MAX_PRODUCT_SIZE} bytes, but {found} are announced"
         )
 
 
@@ -143,33 +143,34 @@ def check_complete(entries: Mapping[str, Entry]) -> None:
     granules = {match["granule"] for match in images}
     if len(granules) != 1:
         raise VerificationError(
-            f"expected images of one granule in {MANIFEST}, found {len(granules)} granules"
+            f"the images in {MANIFEST} must be of one granule, but are of {len(granules)}"
         )
     missing = {*BANDS, TRUE_COLOR} - {match["band"] for match in images}
     required = {PRODUCT_METADATA, f"GRANULE/{granules.pop()}/{GRANULE_METADATA}"}
     missing |= required - entries.keys()
     if missing:
         raise VerificationError(
-            f"expected 13 bands, the true colour image and the metadata in {MANIFEST}, "
-            f"found none of {', '.join(sorted(missing))}"
+            "the product must have 13 bands, the true colour image and the metadata, but "
+            f"{MANIFEST} lists none of {', '.join(sorted(missing))}"
         )
     if len(images) != len(BANDS) + 1:
         raise VerificationError(
-            f"expected {len(BANDS) + 1} images in {MANIFEST}, found {len(images)}"
+            f"the file {MANIFEST} must list {len(BANDS) + 1} images, but lists {len(images)}"
         )
     for path in required:
         if entries[path].size > MAX_XML_SIZE:
             raise VerificationError(
-                f"expected at most {MAX_XML_SIZE} bytes of {path}, found {entries[path].size} in "
-                f"{MANIFEST}"
+                f"the file {path} must have at most {MAX_XML_SIZE} bytes, but has "
+                f"{entries[path].size} in {MANIFEST}"
             )
 
 
 def select(entries: Mapping[str, Entry], bands: Collection[str]) -> dict[str, Entry]:
     """Return the entries without the images and masks of the other bands.
 
-    Everything that does not belong to one band stays: the metadata, the preview (PVI), and the
-    masks of all bands together (`MSK_CLASSI_B00`, `MSK_CLOUDS_B00`).
+    Everything that does not belong to one band stays: the metadata, the preview (PVI), the masks of
+    all bands together (`MSK_CLASSI_B00`, `MSK_CLOUDS_B00`), and the meteorology that atmospheric
+    correction needs (`AUX_ECMWFT`, `AUX_CAMSFO`).
 
     Args:
         entries: the files of a product, by path.

@@ -44,7 +44,7 @@ _DOI = re.compile(
 
 @dataclass(frozen=True)
 class ProductMetadata:
-    """What MTD_MSIL1C.xml and MTD_TL.xml say, as far as stactools-sentinel2 does not read it.
+    """The fields of MTD_MSIL1C.xml and MTD_TL.xml that stactools-sentinel2 does not read.
 
     Attributes:
         generation_time: when the product was processed, in UTC.
@@ -129,8 +129,8 @@ def _check_product(name: ProductName, product: XmlFile) -> None:
     path = f"{_INFO}/Datatake/SENSING_ORBIT_NUMBER"
     if product.number(path) != name.relative_orbit:
         raise ProductError(
-            f"expected {name.relative_orbit:03} as {product.describe(path)}, "
-            f"found {product.text(path)}"
+            f"{product.describe(path)} must be {name.relative_orbit:03}, but is "
+            f"{product.text(path)}"
         )
     for element in product.elements(FOOTPRINT) or [product.element(FOOTPRINT)]:
         check_footprint(element.text or "", name.place, product.describe(FOOTPRINT))
@@ -142,7 +142,8 @@ def _check_granule(name: ProductName, granule: XmlFile) -> None:
     tile_id = granule.text(path)
     if f"_T{name.tile}_" not in tile_id:
         raise ProductError(
-            f"expected tile {name.tile} in {granule.describe(path)}, found {excerpt(tile_id, 100)}"
+            f"{granule.describe(path)} must contain tile {name.tile}, but is "
+            f"{excerpt(tile_id, 100)}"
         )
     granule.expect(f"{_GEOCODING}/HORIZONTAL_CS_CODE", f"EPSG:{name.epsg}")
     for resolution in _RESOLUTIONS:
@@ -170,9 +171,9 @@ def _read_centre(product: XmlFile) -> str:
     match = _DATASTRIP_ID.fullmatch(identifier)
     if match is None:
         raise ProductError(
-            f"expected a datastripIdentifier of Granule in {product.name} such as "
-            "S2A_OPER_MSI_L1C_DS_2APS_20230216T063628_S20230216T045412_N05.09, "
-            f"found {excerpt(identifier, 100)!r}"
+            f"the datastripIdentifier of Granule in {product.name} must look like "
+            "S2A_OPER_MSI_L1C_DS_2APS_20230216T063628_S20230216T045412_N05.09, but is "
+            f"{excerpt(identifier, 100)!r}"
         )
     return match["centre"].rstrip("_")
 
@@ -196,8 +197,8 @@ def _read_corner(name: ProductName, granule: XmlFile) -> tuple[float, float]:
     }
     if len(corners) != 1 or len(granule.elements(f"{_GEOCODING}/Geoposition")) != len(_RESOLUTIONS):
         raise ProductError(
-            f"expected one upper-left corner in {granule.describe(_GEOCODING)} for all "
-            f"resolutions, found {len(corners)}"
+            f"{granule.describe(_GEOCODING)} must have one upper-left corner for all resolutions, "
+            f"but has {len(corners)}"
         )
     return corners.pop()
 
@@ -216,18 +217,18 @@ def _read_images(
         band = path.removesuffix(".jp2").rpartition("_")[2]
         if f"/T{name.tile}_" not in path:
             raise ProductError(
-                f"expected tile {name.tile} in IMAGE_FILE of {product.name}, found {path}"
+                f"IMAGE_FILE of {product.name} must be of tile {name.tile}, but is {path}"
             )
         if band in images or path not in entries:
             raise ProductError(
-                f"expected each IMAGE_FILE of {product.name} once and in manifest.safe, "
-                f"found {path}"
+                f"each IMAGE_FILE of {product.name} must occur once and be in manifest.safe, but "
+                f"{path} does not"
             )
         images[band] = path
     differing = {*BANDS, TRUE_COLOR} ^ images.keys()
     if differing:
         raise ProductError(
-            f"expected IMAGE_FILE of {len(BANDS)} bands and {TRUE_COLOR} in {product.name}, "
-            f"found missing or unknown bands: {', '.join(sorted(differing))}"
+            f"IMAGE_FILE of {product.name} must name {len(BANDS)} bands and {TRUE_COLOR}, but "
+            f"these are missing or unknown: {', '.join(sorted(differing))}"
         )
     return images

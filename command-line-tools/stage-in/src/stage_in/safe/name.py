@@ -46,8 +46,8 @@ class ProductName:
         match = _NAME.fullmatch(name.removesuffix(".SAFE"))
         if match is None:
             raise ProductError(
-                f"expected the name of a Sentinel-2 Level-1C product, such as {EXAMPLE}, "
-                f"found {excerpt(name, 100)!r}"
+                f"the name of a Sentinel-2 Level-1C product must look like {EXAMPLE}, but this one "
+                f"is {excerpt(name, 100)!r}"
             )
         return cls(
             id=match[0],
@@ -61,6 +61,11 @@ class ProductName:
     def folder(self) -> str:
         """The name of the SAFE folder."""
         return f"{self.id}.SAFE"
+
+    @property
+    def catalog_path(self) -> str:
+        """The path of the SAFE folder in a catalog."""
+        return f"{self.id}/{self.folder}"
 
     @property
     def epsg(self) -> int:
@@ -77,7 +82,7 @@ class ProductName:
         try:
             return Tile.parse(self.tile)
         except ValueError as error:
-            raise ProductError(f"expected a tile of the grid in {self.id}, found none") from error
+            raise ProductError(f"the tile of {self.id} is not in the grid of Sentinel-2") from error
 
     def __str__(self) -> str:
         return self.id

@@ -92,7 +92,7 @@ class PartedFile:
                     break
         if part.size:
             raise VerificationError(
-                f"expected {part.size} more bytes of {self.entry.path} up to {part.end}, found none"
+                f"the last {part.size} bytes of {self.entry.path} up to {part.end} did not arrive"
             )
 
     def finish(self) -> bool:
@@ -115,8 +115,8 @@ class PartedFile:
             with writing(self._path):
                 self._path.unlink(missing_ok=True)
             raise VerificationError(
-                f"expected {self.entry.algorithm} {self.entry.digest} of {self.entry.path}, "
-                f"found {found}"
+                f"the {self.entry.algorithm} of {self.entry.path} must begin with "
+                f"{self.entry.digest:.16}, as in manifest.safe, but begins with {found:.16}"
             )
 
     def _advance(self, file: int, reads: int | None) -> None:

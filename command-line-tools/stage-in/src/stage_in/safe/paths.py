@@ -38,7 +38,7 @@ def check_path(path: str, source: str) -> str:
         for part in parts
     ):
         raise VerificationError(
-            f"expected a plain relative path in {source}, found {excerpt(path, 200)!r}"
+            f"the paths in {source} must be plain and relative, but one is {excerpt(path, 200)!r}"
         )
     return str(PurePosixPath(path))
 
@@ -66,11 +66,13 @@ def check_distinct(paths: Collection[str]) -> None:
     for path in paths:
         key = _fold(path)
         if key in seen:
-            raise VerificationError(f"expected distinct paths, found {seen[key]!r} and {path!r}")
+            raise VerificationError(
+                f"the paths of files must be distinct, but {seen[key]!r} and {path!r} are not"
+            )
         seen[key] = path
     for key, path in seen.items():
         for parent in PurePosixPath(key).parents:
             if str(parent) in seen:
                 raise VerificationError(
-                    f"expected files, found {seen[str(parent)]!r} also as a folder of {path!r}"
+                    f"{seen[str(parent)]!r} must be a file, but is also a folder of {path!r}"
                 )

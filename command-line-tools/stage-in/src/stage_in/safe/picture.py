@@ -31,8 +31,8 @@ def draw_picture(path: Path, name: str, size: int) -> tuple[bytes, tuple[int, in
     with open_image(path, name) as image:
         if image.count != 3 or set(image.dtypes) != {"uint8"}:
             raise ProductError(
-                f"expected red, green and blue with 8 bits in {name}, "
-                f"found {image.count} of {', '.join(sorted(set(image.dtypes)))}"
+                f"the image {name} must have red, green and blue with 8 bits, but has "
+                f"{image.count} of {', '.join(sorted(set(image.dtypes)))}"
             )
         scale = size / max(image.shape)
         height, width = (max(round(side * scale), 1) for side in image.shape)

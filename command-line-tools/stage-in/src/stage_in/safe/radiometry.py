@@ -63,15 +63,15 @@ def _read_offsets(product: XmlFile) -> dict[str, float]:
         band_id = element.get("band_id", "")
         what = f"RADIO_ADD_OFFSET of band_id {excerpt(band_id, 10)!r} in {product.name}"
         if band_id in offsets:
-            raise ProductError(f"expected {what} once, found it again")
+            raise ProductError(f"{what} must occur once, but occurs again")
         offsets[band_id] = parse_number(element.text, what)
         if abs(offsets[band_id]) > _MAX_NUMBER:
-            raise ProductError(f"expected a digital number as {what}, found {offsets[band_id]:g}")
+            raise ProductError(f"{what} must be a digital number, but is {offsets[band_id]:g}")
     expected = {str(index): band for index, band in enumerate(BANDS)}
     if offsets.keys() != expected.keys():
         raise ProductError(
-            f"expected RADIO_ADD_OFFSET of band_id 0 to {len(BANDS) - 1} in {product.name}, "
-            f"found those of {', '.join(sorted(offsets)) or 'none'}"
+            f"{product.name} must have RADIO_ADD_OFFSET of band_id 0 to {len(BANDS) - 1}, but has "
+            f"{', '.join(sorted(offsets)) or 'none'}"
         )
     # Adding 0.0 turns -0.0 into 0.0, so that JSON never has "-0.0".
     return {band: offsets[band_id] + 0.0 for band_id, band in expected.items()}
@@ -84,6 +84,6 @@ def _read_nodata(product: XmlFile) -> int:
             what = f"SPECIAL_VALUE_INDEX of NODATA in {product.name}"
             number = parse_number(element.findtext("SPECIAL_VALUE_INDEX"), what)
             if not 0 <= number <= _MAX_NUMBER or number != int(number):
-                raise ProductError(f"expected a digital number as {what}, found {number:g}")
+                raise ProductError(f"{what} must be a digital number, but is {number:g}")
             return int(number)
     return 0

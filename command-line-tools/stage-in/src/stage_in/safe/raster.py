@@ -105,7 +105,7 @@ def open_image(path: Path, name: str) -> Iterator[Any]:
                 yield image
     except (RasterioError, OSError, ValueError) as error:
         raise ProductError(
-            f"expected {name} to be a readable JPEG 2000 image: {excerpt(error, 200)}"
+            f"the image {name} can't be read as JPEG 2000: {excerpt(error, 200)}"
         ) from error
 
 

@@ -55,11 +55,14 @@ def write_verified(
                     digest.update(chunk)
             file.truncate()
     if size != entry.size:
-        found = size if size < entry.size else "more"
-        raise VerificationError(f"expected {entry.size} bytes of {entry.path}, found {found}")
+        found = size if size < entry.size else f"more than {entry.size}"
+        raise VerificationError(
+            f"{found} bytes of {entry.path} arrived, but its size is {entry.size}"
+        )
     if digest is not None and digest.hexdigest() != entry.digest:
         raise VerificationError(
-            f"expected {entry.algorithm} {entry.digest} of {entry.path}, found {digest.hexdigest()}"
+            f"the {entry.algorithm} of {entry.path} must begin with {entry.digest:.16}, as in "
+            f"{MANIFEST}, but begins with {digest.hexdigest():.16}"
         )
 
 
@@ -95,21 +98,22 @@ def check_safe_folder(
         foreign = find_foreign(safe, entries)
     except (OSError, ProductError) as error:
         # The message of a ProductError quotes the file, which may be a stranger's.
-        found = error.strerror if isinstance(error, OSError) else f"no valid {MANIFEST}"
+        found = error.strerror if isinstance(error, OSError) else f"it has no valid {MANIFEST}"
         raise OutputError(
-            f"expected a complete product in {safe}, found {found}. Move the folder away, or "
-            "choose another --output-dir"
+            f"the product in {safe} is not complete: {found}. Move the folder away, or choose "
+            "another --output-dir"
         ) from error
     if wrong:
         raise OutputError(
-            f"expected a complete product in {safe}, found {len(wrong)} files missing or changed, "
-            f"the first of them {wrong[0]}. Move the folder away, or choose another --output-dir"
+            f"the product in {safe} is not complete: {len(wrong)} of its files are missing or "
+            f"changed, the first of them {wrong[0]}. Move the folder away, or choose another "
+            "--output-dir"
         )
     if foreign:
         raise OutputError(
-            f"expected only files of the product in {safe}, found {len(foreign)} other files or "
-            f"folders, the first of them {foreign[0]}. Software may read it as a part of the "
-            "product. Move it away, or choose another --output-dir"
+            f"{len(foreign)} files or folders in {safe} do not belong to the product, the first of "
+            f"them {foreign[0]}. Software may read them as a part of the product. Move them away, "
+            "or choose another --output-dir"
         )
     return SafeFolder(safe, name, entries, partial=partial)
 

@@ -25,7 +25,7 @@ def read_viewing_angles(granule: XmlFile) -> tuple[float, float] | None:
     bands = {mean.get("bandId") for mean in means}
     if not bands <= {str(index) for index in range(len(BANDS))}:
         raise ProductError(
-            f"expected bandId 0 to {len(BANDS) - 1} in {granule.describe(_MEANS)}, found "
+            f"{granule.describe(_MEANS)} must have bandId 0 to {len(BANDS) - 1}, but has "
             f"{', '.join(sorted(map(repr, bands)))}"
         )
     azimuths = [math.radians(_read_angle(granule, mean, "AZIMUTH_ANGLE", 360)) for mean in means]
@@ -45,5 +45,5 @@ def _read_angle(granule: XmlFile, mean: Element, name: str, maximum: float) -> f
     what = f"{name} in {granule.describe(_MEANS)}"
     angle = parse_number(text, what)
     if not 0 <= angle <= maximum:
-        raise ProductError(f"expected 0 to {maximum} degrees as {what}, found {angle:g}")
+        raise ProductError(f"{what} must be 0 to {maximum} degrees, but is {angle:g}")
     return angle

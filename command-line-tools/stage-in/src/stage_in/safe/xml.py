@@ -50,18 +50,18 @@ def parse_xml(document: bytes, name: str) -> Element:
     """
     if len(document) > MAX_XML_SIZE:
         raise VerificationError(
-            f"expected at most {MAX_XML_SIZE} bytes of {name}, found {len(document)}"
+            f"the file {name} must have at most {MAX_XML_SIZE} bytes, but has {len(document)}"
         )
     if document.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-        raise VerificationError(f"expected {name}, found a page of HTML")
+        raise VerificationError(f"the server sent a page of HTML instead of {name}")
     try:
         parser = defusedxml.ElementTree.XMLParser(target=_Builder(name), forbid_dtd=True)
         parser.feed(document)
         root: Element = parser.close()
     except DefusedXmlException as error:
-        raise VerificationError(f"expected {name} without a DOCTYPE, found one") from error
+        raise VerificationError(f"the file {name} must not have a DOCTYPE, but has one") from error
     except _UNREADABLE as error:
-        raise VerificationError(f"expected well-formed XML in {name}: {error}") from error
+        raise VerificationError(f"the file {name} is not well-formed XML: {error}") from error
     return root
 
 
@@ -79,7 +79,8 @@ class _Builder(TreeBuilder):
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise VerificationError(
-                f"expected at most {_MAX_DEPTH} levels of elements in {self._name}, found more"
+                f"the file {self._name} must have at most {_MAX_DEPTH} levels of elements, but has "
+                "more"
             )
         return super().start(tag, attrs)
 
@@ -99,7 +100,8 @@ class _Builder(TreeBuilder):
         self._left -= nodes
         if self._left < 0:
             raise VerificationError(
-                f"expected at most {_MAX_NODES} elements and attributes in {self._name}, found more"
+                f"the file {self._name} must have at most {_MAX_NODES} elements and attributes, "
+                "but has more"
             )
 
 
@@ -113,16 +115,16 @@ def check_prolog(path: Path, name: str) -> None:
         name: the name of the file, for the message.
 
     Raises:
-        ProductError: it has a declaration, or no XML element begins near its start.
+        ProductError: it has a declaration, or no XML element starts near the beginning.
     """
     try:
         with path.open("rb") as file:
             prolog = io.BytesIO(file.read(_MAX_PROLOG_SIZE))
         next(defusedxml.ElementTree.iterparse(prolog, events=("start",), forbid_dtd=True))
     except DefusedXmlException as error:
-        raise ProductError(f"expected {name} without a DOCTYPE, found one") from error
+        raise ProductError(f"the file {name} must not have a DOCTYPE, but has one") from error
     except (*_UNREADABLE, StopIteration, OSError) as error:
-        raise ProductError(f"expected well-formed XML in {name}: {error}") from error
+        raise ProductError(f"the file {name} is not well-formed XML: {error}") from error
 
 
 def parse_number(text: str | None, what: str) -> float:
@@ -138,7 +140,7 @@ def parse_number(text: str | None, what: str) -> float:
     stripped = (text or "").strip()
     number = float(stripped) if _NUMBER.fullmatch(stripped) else math.nan
     if not math.isfinite(number):
-        raise ProductError(f"expected a number as {what}, found {excerpt(stripped, 40)!r}")
+        raise ProductError(f"{what} must be a number, but is {excerpt(stripped, 40)!r}")
     return number
 
 
@@ -169,7 +171,7 @@ class XmlFile:
         self._root = parse_xml(content, name)
         found = self._root.tag.rpartition("}")[2]
         if found != root:
-            raise ProductError(f"expected {root} as the root of {name}, found {excerpt(found, 80)}")
+            raise ProductError(f"the root of {name} must be {root}, but is {excerpt(found, 80)}")
 
     def elements(self, path: str) -> list[Element]:
         """Return all elements at a path, possibly none."""
@@ -183,7 +185,9 @@ class XmlFile:
         """
         found = self.elements(path)
         if len(found) != 1:
-            raise ProductError(f"expected {self.describe(path)} once, found it {len(found)} times")
+            raise ProductError(
+                f"{self.describe(path)} must occur once, but occurs {len(found)} times"
+            )
         return found[0]
 
     def text(self, path: str, pattern: str = ".+") -> str:
@@ -195,7 +199,7 @@ class XmlFile:
         text = (self.element(path).text or "").strip()
         if re.fullmatch(pattern, text, re.ASCII) is None:
             raise ProductError(
-                f"expected {self.describe(path)} to match {pattern}, found {excerpt(text, 80)!r}"
+                f"{self.describe(path)} must match {pattern}, but is {excerpt(text, 80)!r}"
             )
         return text
 
@@ -208,8 +212,8 @@ class XmlFile:
         found = self.text(path)
         if found != expected:
             raise ProductError(
-                f"expected {expected} as {self.describe(path)}, found "
-                f"{excerpt(found, 100)!r}. The file belongs to another product, or it was changed"
+                f"{self.describe(path)} must be {expected}, but is {excerpt(found, 100)!r}. The "
+                "file belongs to another product, or it was changed"
             )
 
     def time(self, path: str) -> str:
@@ -225,7 +229,7 @@ class XmlFile:
             valid = None
         if not valid:
             raise ProductError(
-                f"expected a time in UTC as {self.describe(path)}, found {excerpt(text, 40)!r}"
+                f"{self.describe(path)} must be a time in UTC, but is {excerpt(text, 40)!r}"
             )
         return text
 
@@ -238,7 +242,7 @@ class XmlFile:
         number = parse_number(self.text(path), self.describe(path))
         if not minimum <= number <= maximum:
             raise ProductError(
-                f"expected {minimum:g} to {maximum:g} as {self.describe(path)}, found {number:g}"
+                f"{self.describe(path)} must be {minimum:g} to {maximum:g}, but is {number:g}"
             )
         return number
 

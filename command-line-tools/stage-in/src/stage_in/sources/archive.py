@@ -44,7 +44,7 @@ class Archive:
             self._zip = zipfile.ZipFile(_BoundedFile(path))
         except _UNREADABLE as error:
             raise VerificationError(
-                f"expected a zip of {product}: {excerpt(error, 200)}"
+                f"the zip of {product} can't be read: {excerpt(error, 200)}"
             ) from error
         self._members = self._check_members(self._zip.infolist())
 
@@ -59,7 +59,7 @@ class Archive:
             VerificationError: it is not there, or is damaged.
         """
         if path not in self._members:
-            raise VerificationError(f"expected {path} in the zip of {self._product}, found none")
+            raise VerificationError(f"the file {path} is missing in the zip of {self._product}")
         try:
             with self._zip.open(self._members[path]) as file:
                 while chunk := file.read(CHUNK_SIZE):
@@ -77,8 +77,8 @@ class Archive:
         product = self._product
         if len(members) > MAX_FILES:
             raise VerificationError(
-                f"expected at most {MAX_FILES} members in the zip of {product}, "
-                f"found {len(members)}"
+                f"the zip of {product} must have at most {MAX_FILES} members, but has "
+                f"{len(members)}"
             )
         files = {}
         for member in members:
@@ -89,13 +89,16 @@ class Archive:
             top, _, inner = name.partition("/")
             if top != product.folder:
                 raise VerificationError(
-                    f"expected one folder {product.folder} in the zip of {product}, "
-                    f"found {excerpt(top, 200)}"
+                    f"the zip of {product} must contain only the folder {product.folder}, but "
+                    f"contains {excerpt(top, 200)}"
                 )
             _check_kind(member, name, stat.S_IFDIR if is_folder else stat.S_IFREG)
             if not is_folder:
                 if inner in files or not inner:
-                    raise VerificationError(f"expected {name} once, as a file in {product.folder}")
+                    raise VerificationError(
+                        f"the zip must contain {name} once, as a file in {product.folder}, but "
+                        "does not"
+                    )
                 files[inner] = member
         check_distinct(files)
         _check_overlap(members)
@@ -147,12 +150,15 @@ class _BoundedFile(io.RawIOBase):
 def _check_kind(member: zipfile.ZipInfo, name: str, expected: int) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind not in {0, expected}:
-        raise VerificationError(f"expected a plain file or folder, found {name} with mode {kind:o}")
+        raise VerificationError(
+            f"the zip must contain only plain files and folders, but {name} has mode {kind:o}"
+        )
     if member.flag_bits & _ENCRYPTED:
-        raise VerificationError(f"expected unencrypted members, found {name} encrypted")
+        raise VerificationError(f"the members of the zip must not be encrypted, but {name} is")
     if member.compress_type not in _METHODS:
         raise VerificationError(
-            f"expected stored or deflated members, found {name} with method {member.compress_type}"
+            f"the members of the zip must be stored or deflated, but {name} has method "
+            f"{member.compress_type}"
         )
 
 
@@ -161,8 +167,9 @@ def _check_overlap(members: list[zipfile.ZipInfo]) -> None:
     for member in sorted(members, key=lambda member: member.header_offset):
         if member.header_offset < end:
             raise VerificationError(
-                f"expected members one after another, found {member.orig_filename} inside another"
+                f"the members of the zip must come one after another, but {member.orig_filename} "
+                "is inside another"
             )
-        # A lower bound: only the local header says how long its extra field is.
+        # A lower bound: only the local header contains the length of its extra field.
         name = len(member.orig_filename.encode())
         end = member.header_offset + _LOCAL_HEADER_SIZE + name + member.compress_size

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from stage_in.errors import (
+    ArchiveMissingError,
     CredentialsError,
     NotFoundError,
     ProductError,
@@ -105,7 +106,7 @@ class Candidates:
 
         A mount or object store that can't be used is not tried for other products of this run.
         """
-        if isinstance(error, CredentialsError | TemporaryError):
+        if isinstance(error, CredentialsError | TemporaryError | ArchiveMissingError):
             self._given_up.add(type(source))
         self._client.pacing.start_over()
         if self._s3_client is not None:

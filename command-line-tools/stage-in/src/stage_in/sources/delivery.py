@@ -11,6 +11,7 @@ from stage_in.logger import logger
 from stage_in.safe.folder import SafeFolder
 from stage_in.settings import Settings
 from stage_in.sources.candidates import Candidates, get_patience, may_fall_back
+from stage_in.sources.completion import Completion
 from stage_in.sources.download import Download
 from stage_in.sources.product import Product
 from stage_in.sources.removal import explained
@@ -40,13 +41,13 @@ class Delivery:
         """Prepare; nothing is requested yet.
 
         Args:
-            trust: which hosts may be asked what has become of a missing product.
+            trust: which hosts may be queried about a missing product.
             client: makes the requests to the platform.
             candidates: makes the sources of a product.
             settings: what the user chose.
             check_libraries: as for `Download`.
-            check_metadata: as for `Download`.
-            on_file: as for `Download`.
+            check_metadata: as for `Completion`.
+            on_file: as for `Completion`.
         """
         self._trust = trust
         self._client = client
@@ -96,7 +97,7 @@ class Delivery:
             for source, following in zip(sources, [*sources[1:], None], strict=True):
                 if source is zip_source and self._settings.bands is not None:
                     logger.info(
-                        "The zip holds the whole product; files that are not selected stay packed"
+                        "The zip contains the whole product; only the selected files are unpacked"
                     )
                 patience = get_patience(source, self._settings.patience, is_last=following is None)
                 settings = replace(self._settings, patience=patience)
@@ -110,8 +111,7 @@ class Delivery:
                         settings,
                         arrivals,
                         self._check_libraries,
-                        self._check_metadata,
-                        self._on_file,
+                        Completion(self._check_metadata, self._on_file),
                         parent,
                     ).run()
                 except StageInError as error:

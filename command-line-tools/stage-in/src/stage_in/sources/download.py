@@ -1,7 +1,6 @@
 """The download of a product from one source: each file from HTTP response to verified file."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -9,8 +8,8 @@ from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
-from stage_in.disk import check_disk_space, flush, make_folder, writing
-from stage_in.errors import VerificationError
+from stage_in.disk import check_disk_space, make_folder, writing
+from stage_in.errors import NotFoundError, VerificationError
 from stage_in.logger import logger
 from stage_in.safe.bands import is_complete
 from stage_in.safe.folder import SafeFolder
@@ -30,14 +29,13 @@ from stage_in.safe.unlisted import may_be_unlisted
 from stage_in.safe.verification import keep_verified, write_verified
 from stage_in.safe.xml import MAX_XML_SIZE
 from stage_in.settings import Settings
+from stage_in.sources.completion import Completion
 from stage_in.sources.source import Source
 from stage_in.transfer.arrivals import Arrivals, megabytes
 from stage_in.transfer.retries import Retries
 from stage_in.transfer.workers import Workers
 
 _MAX_NAMED = 10  # files in a warning
-# Larger files are flushed while others arrive. At the end, all files are flushed, many at a time.
-_MIN_FLUSH = 1024 * 1024  # bytes
 
 
 class Download:
@@ -56,8 +54,7 @@ class Download:
         settings: Settings,
         arrivals: Arrivals,
         check_libraries: Callable[[], object],
-        check_metadata: Callable[[SafeFolder], object],
-        on_file: Callable[[Path, str], object] = lambda path, name: None,
+        completion: Completion,
         parent: Workers | None = None,
     ) -> None:
         """Prepare a download; nothing is requested yet.
@@ -69,9 +66,7 @@ class Download:
             settings: what the user chose.
             arrivals: counts the bytes.
             check_libraries: called once the manifest has arrived, while which they load.
-            check_metadata: called once, as soon as the metadata files are there. It raises if no
-                item can be made of them, so that the large files need not arrive first.
-            on_file: called with the path and the name of each verified file, while others arrive.
+            completion: completes verified files while others arrive.
             parent: the workers one of whose tasks runs this download.
         """
         self._source = source
@@ -82,14 +77,11 @@ class Download:
         self._workers = Workers(source.connections + 1, parent)  # one more for the list of files
         self._retries = Retries(arrivals, settings.patience, self._workers.sleep)
         self._check_libraries = check_libraries
-        self._check_metadata = check_metadata
-        self._on_file = on_file
-        self._missing_metadata: set[str] = set()
+        self._completion = completion
         self._wanted: dict[str, Entry] = {}
         self._unlisted: dict[str, Entry] = {}
         self._kept = 0  # files that an earlier run has left
         self._folder: SafeFolder  # which _start sets
-        self._lock = threading.Lock()
 
     def run(self) -> SafeFolder:
         """Download all files that the user wants.
@@ -111,7 +103,9 @@ class Download:
         kept = keep_verified(self._safe, wanted)
         if kept:
             logger.info(
-                "Resuming: {kept} of {files} files of {product} have arrived already",
+                "Resuming: {kept} of {files} requested files of {product} that {} lists have "
+                "arrived already",
+                MANIFEST,
                 event="resuming",
                 product=self._name.id,
                 kept=len(kept),
@@ -127,9 +121,7 @@ class Download:
             partial=not is_complete(self._settings.bands),
             verified=self._settings.verify,
         )
-        self._missing_metadata = {*folder.list_metadata()} - kept
-        if not self._missing_metadata:
-            self._check_metadata(folder)
+        self._completion.start(folder, kept)
 
         def add_unlisted() -> None:
             self._unlisted = self._find_unlisted(entries)
@@ -148,7 +140,7 @@ class Download:
                 document += chunk
                 if len(document) > MAX_XML_SIZE:
                     raise VerificationError(
-                        f"expected at most {MAX_XML_SIZE} bytes of {MANIFEST}, found more"
+                        f"the file {MANIFEST} must have at most {MAX_XML_SIZE} bytes, but has more"
                     )
             return document, read_manifest(document)
 
@@ -176,7 +168,7 @@ class Download:
         slots.
         """
         for entry in entries:
-            is_metadata = entry.path in self._missing_metadata
+            is_metadata = self._completion.needs(entry.path)
             weight = 2 * MAX_PRODUCT_SIZE if is_metadata else entry.size
             self._workers.add(partial(self._download, folder, entry), weight)
 
@@ -218,21 +210,7 @@ class Download:
             file=entry.path,
             bytes=entry.size,
         )
-        self._workers.add_later(partial(self._finish_later, folder, entry))
-
-    def _finish_later(self, folder: SafeFolder, entry: Entry) -> None:
-        """Do with a verified file what needs no connection, so that none waits for it."""
-        path = entry.path
-        if entry.size >= _MIN_FLUSH:
-            with writing(self._safe / path):
-                flush(self._safe / path)
-        self._on_file(self._safe / path, path)
-        with self._lock:
-            was_missing = path in self._missing_metadata
-            self._missing_metadata.discard(path)
-            is_last = was_missing and not self._missing_metadata
-        if is_last:
-            self._check_metadata(folder)
+        self._workers.add_later(partial(self._completion.complete, folder, entry))
 
     def _try_download(self, entry: Entry) -> None:
         """Make one attempt. What has arrived over a broken connection stays for the next one."""
@@ -272,7 +250,14 @@ class Download:
 
         def list_files() -> dict[str, int]:
             with self._workers.waiting():
-                return self._source.list_files()
+                listed = self._source.list_files()
+            lacking = sorted({MANIFEST, *self._wanted} - listed.keys())
+            if lacking and self._source.may_list_less:
+                raise NotFoundError(
+                    f"the list of files from {self._source.label} is incomplete: it lacks "
+                    f"{lacking[0]}"
+                )
+            return listed
 
         found = {
             path: Entry(path, size)
@@ -284,7 +269,7 @@ class Download:
         unlisted = {path: entry for path, entry in found.items() if may_be_unlisted(path, entries)}
         if left_out := sorted(found.keys() - unlisted.keys()):
             logger.warning(
-                "Left out {} files, for which {} does not vouch: {}{}",
+                "Left out {} files that {} does not list: {}{}",
                 *(len(left_out), MANIFEST, ", ".join(left_out[:_MAX_NAMED])),
                 f" and {len(left_out) - _MAX_NAMED} more" if len(left_out) > _MAX_NAMED else "",
             )
@@ -295,9 +280,10 @@ class Download:
         with_digest = len(self._wanted) if self._settings.verify else 0
         size = sum(entry.size for entry in files.values())
         logger.info(
-            "Verified {files} files of {product}, {}: {by_digest} by the digests of {}, {by_size} "
-            "by size; it does not vouch for {}",
-            *(megabytes(size), MANIFEST, len(self._unlisted)),
+            "Verified {files} files of {product}, {}: {} that {} lists, by {}, and {} that it does "
+            "not list, by size",
+            *(megabytes(size), len(self._wanted), MANIFEST),
+            *("digest" if self._settings.verify else "size", len(self._unlisted)),
             event="verified",
             product=self._name.id,
             source=self._source.name,

@@ -39,8 +39,8 @@ def find_path(item: "pystac.Item", name: ProductName) -> str:
             return match["path"]
     found = ", ".join(redact(href) for href in hrefs[:3]) or "no link to it"
     raise ProductError(
-        f"expected item {name} to give its path in the archive, such as "
-        f"s3://{BUCKET}/Sentinel-2/MSI/L1C/2024/01/16/{name.folder}, found {found}"
+        f"item {name} must give its path in the archive, such as "
+        f"s3://{BUCKET}/Sentinel-2/MSI/L1C/2024/01/16/{name.folder}, but has {found}"
     )
 
 

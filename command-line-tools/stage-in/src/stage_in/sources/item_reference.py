@@ -21,6 +21,7 @@ _QUOTES = (
     ("<", ">"),
     ("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"),
 )
+_OTHER_LEVEL = re.compile(r"\bS2[A-D]_MSIL(?!1C)(\w\w)_")
 _ACCEPTED = (
     f"the URL of a STAC item ({STAC_ITEMS}/{EXAMPLE}), the path of one, - for standard input, or "
     "the name of a product"
@@ -41,6 +42,7 @@ def parse_reference(text: str, stand_ins: Iterable[str] = ()) -> list[str] | Pat
 
     Raises:
         UsageError: it is none of what is accepted.
+        ProductError: it is the name of a product of another level.
     """
     reference = _strip(text)
     scheme = reference.partition(":")[0].lower()
@@ -57,7 +59,12 @@ def parse_reference(text: str, stand_ins: Iterable[str] = ()) -> list[str] | Pat
         first = path.parts[0]
         if path.exists() or "." not in first or len(path.parts) == 1:
             return path
-    raise UsageError(f"expected {_ACCEPTED} as --input-item, found {redact(reference)!r}")
+    if level := _OTHER_LEVEL.search(reference):
+        raise ProductError(
+            f"{redact(reference)!r} is a Level-{level[1]} product. Choose a product of Level-1C "
+            "(MSIL1C)"
+        )
+    raise UsageError(f"--input-item must be {_ACCEPTED}, but is {redact(reference)!r}")
 
 
 def _strip(text: str) -> str:
@@ -84,8 +91,8 @@ def _parse_url(url: str, stand_ins: Iterable[str]) -> list[str]:
     if name := find_name(url):
         return list_item_urls(name, stand_ins)
     raise UsageError(
-        f"expected {_ACCEPTED} as --input-item, found a page of {host} that names no product. "
-        "Copy the product's name from the page"
+        f"--input-item must be {_ACCEPTED}, but is a page of {host} that names no product. Copy "
+        "the product's name from the page"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stage_in.disk import OPEN_FOLDER, describe_kind, walk
 from stage_in.errors import (
+    ArchiveMissingError,
     NotFoundError,
     StageInError,
     TemporaryError,
@@ -32,6 +33,8 @@ class MountSource:
     empty after a refusal and turns a cut into an I/O error; NFS reports stale file handles. No link
     inside of the product's folder is followed, because it could point to any file of this machine.
     """
+
+    may_list_less = True
 
     def __init__(self, folder: Path, arrivals: Arrivals, connections: int) -> None:
         """Prepare; nothing is read yet.
@@ -66,12 +69,13 @@ class MountSource:
                     files[path] = status.st_size
                 elif not stat.S_ISDIR(status.st_mode):
                     raise VerificationError(
-                        f"expected files and folders in {self._folder}, found "
-                        f"{describe_kind(status)} at {path}"
+                        f"the folder {self._folder} must contain only files and folders, but there "
+                        f"is {describe_kind(status)} at {path}"
                     )
                 if len(files) > MAX_FILES:
                     raise VerificationError(
-                        f"expected at most {MAX_FILES} files in {self._folder}, found more"
+                        f"the folder {self._folder} must have at most {MAX_FILES} files, but has "
+                        "more"
                     )
         return files
 
@@ -84,19 +88,36 @@ class MountSource:
         """Open one file of the product as chunks, always from its start to its end.
 
         Raises:
-            NotFoundError: it is not there.
+            ArchiveMissingError: the archive is not there.
+            NotFoundError: the file is not there.
             TemporaryError: it can't be opened now.
             VerificationError: it is not a plain file, or a link leads to it.
         """
         file = self._folder / path
         with _translated_errors(file):
-            descriptor = _open_below(self._folder, path)
+            try:
+                descriptor = _open_below(self._folder, path)
+            except (FileNotFoundError, NotADirectoryError):
+                self._check_archive()
+                raise
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise VerificationError(f"expected a plain file at {file}")
+                raise VerificationError(
+                    f"there must be a plain file at {file} in the mounted archive, but there is "
+                    "something else"
+                )
             yield MountedFile(descriptor, file, self._arrivals)
         finally:
             os.close(descriptor)
+
+    def _check_archive(self) -> None:
+        """Check that the archive is mounted; otherwise every product seems to be missing."""
+        archive = self._folder.parents[6]  # above Sentinel-2/MSI/L1C/<year>/<month>/<day>
+        if not (archive / "Sentinel-2").is_dir():
+            raise ArchiveMissingError(
+                f"there is no folder Sentinel-2 in {archive}, which CDSE_EODATA names. "
+                "Mount the archive, or set CDSE_EODATA to the folder that contains Sentinel-2"
+            )
 
 
 class MountedFile:
@@ -157,7 +178,11 @@ def _translate(error: OSError, path: Path) -> StageInError:
     if error.errno == errno.EACCES:
         return UnauthorizedError(f"can't read {path} in the mounted archive: {found}")
     if error.errno in _MISSING:
-        return NotFoundError(f"expected {path} in the mounted archive, found: {found}")
+        return NotFoundError(
+            f"can't find {path} in the mounted archive: {found}. Check CDSE_EODATA"
+        )
     if error.errno == errno.ELOOP:
-        return VerificationError(f"expected a plain file at {path}, found a link")
+        return VerificationError(
+            f"there must be a plain file at {path} in the mounted archive, but there is a link"
+        )
     return TemporaryError(f"can't read {path} in the mounted archive: {found}")

@@ -36,6 +36,8 @@ class NodesSource:
     `…/Nodes(<name>)/…/$value` is a file. Names are not quoted (CDSE documentation, OData API).
     """
 
+    may_list_less = True
+
     def __init__(
         self, product: Product, client: Client, arrivals: Arrivals, connections: int
     ) -> None:
@@ -77,13 +79,13 @@ class NodesSource:
                 path = check_path(f"{folder}{name}", f"the nodes of {self._product.id}")
                 if "/" in name:
                     raise VerificationError(
-                        f"expected a plain relative path in the nodes of {self._product.id}, "
-                        f"found {excerpt(name, 200)!r} as one name"
+                        f"the files of {self._product.id} must have plain names, but one has the "
+                        f"name {excerpt(name, 200)!r}"
                     )
                 if path.count("/") > _MAX_DEPTH or seen > _MAX_NODES:
                     raise VerificationError(
-                        f"expected the nodes of a Level-1C product, found more than {_MAX_NODES} "
-                        f"or deeper than {_MAX_DEPTH}, at {excerpt(path, 200)!r}"
+                        f"the product must have at most {_MAX_NODES} files and folders, not deeper "
+                        f"than {_MAX_DEPTH} levels, but has more at {excerpt(path, 200)!r}"
                     )
                 if children:
                     folders.append(f"{path}/")
@@ -92,7 +94,7 @@ class NodesSource:
         return files
 
     def split(self, entry: Entry, missing: list[Range]) -> list[Range]:
-        """Return one part, which begins where an earlier run has stopped."""
+        """Return one part, which starts where an earlier run has stopped."""
         return [(missing[0][0], entry.size)]
 
     @contextmanager
@@ -149,7 +151,8 @@ class NodesSource:
             return [_parse_node(node) for node in nodes]
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
             raise VerificationError(
-                f"expected a list of nodes at {redact(url)}, found {excerpt(document, 40)!r}"
+                f"the server must send a list of files at {redact(url)}, but sent "
+                f"{excerpt(document, 40)!r}"
             ) from error
 
     def _url(self, path: str) -> str:

@@ -31,7 +31,7 @@ _MAX_PRODUCTS = 20  # of one acquisition; there are seldom more than three
 
 @dataclass(frozen=True)
 class Record:
-    """What the service says of a product.
+    """What the service records about a product.
 
     Attributes:
         name: the product's name.
@@ -178,8 +178,7 @@ def _parse(content: bytes, parse: Callable[[Any], T], url: str) -> T:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise VerificationError(
-            f"expected an answer of the OData service from {redact(url)}, found "
-            f"{excerpt(content, 40)!r}"
+            f"the OData service at {redact(url)} sent no valid answer, but {excerpt(content, 40)!r}"
         ) from error
 
 

@@ -82,7 +82,7 @@ def read_orders(
             the failure.
     """
     if not references:
-        raise UsageError("expected at least one item, found none")
+        raise UsageError("no item was given. Give at least one")
     found: dict[int, Sequence[pystac.Item]] = {}
     remote: dict[int, Callable[[], Sequence[pystac.Item]]] = {}
     files: dict[int, Path] = {}
@@ -114,7 +114,7 @@ def read_orders(
         for order in _find_products(found[number], access.trust.origins, files.get(number)):
             orders.setdefault(order.product.id, order)
     if not orders:
-        raise ProductError("expected at least one item in the ItemCollections, found none")
+        raise ProductError("the ItemCollections contain no item")
     return [*orders.values()]
 
 
@@ -158,14 +158,14 @@ def _find_products(
         if file is None:
             raise
         raise ProductError(  # the message quotes the file, which may be any file
-            f"expected the STAC item of a Sentinel-2 Level-1C product at {file}, with an id such "
-            f"as {EXAMPLE} and a Product asset at a host of the platform or one named in "
-            "CDSE_TRUSTED_HOSTS, found another id, asset or host"
+            f"the file {file} must be the STAC item of a Sentinel-2 Level-1C product, with an id "
+            f"such as {EXAMPLE} and a Product asset at a host of the platform or one named in "
+            "CDSE_TRUSTED_HOSTS, but has another id, asset or host"
         ) from error
 
 
 def _refuse(found: object) -> UsageError:
     return UsageError(
-        "expected a STAC item, an ItemCollection, a URL, a path or a product name, found "
-        f"{type(found).__name__}"
+        "an item must be a STAC item, an ItemCollection, a URL, a path or a product name, but is "
+        f"of type {type(found).__name__}"
     )

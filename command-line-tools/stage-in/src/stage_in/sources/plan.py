@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from stage_in.safe.parts import Range
 
 MAX_PARTS = 4
-# Parts begin at multiples of this, so that no block of a file system holds bytes of two of them.
+# Parts start at multiples of this, so that no block of a file system holds bytes of two of them.
 ALIGNMENT = 1024 * 1024  # bytes
 
 

@@ -89,15 +89,16 @@ def load_items(path: Path) -> "list[pystac.Item]":
             if path.is_absolute()
             else " in the working directory. Give an absolute path or a URL"
         )
-        raise NotFoundError(
-            f"expected a STAC item at {path}, found no such file{remedy}"
-        ) from error
+        raise NotFoundError(f"there is no file {path}{remedy}") from error
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or error
-        raise ProductError(f"expected a STAC item at {excerpt(path, 100)!r}: {found}") from error
+        raise ProductError(
+            f"can't read the STAC item at {excerpt(path, 100)!r}: {found}"
+        ) from error
     if len(content) > MAX_ITEM_SIZE:
         raise ProductError(
-            f"expected at most {MAX_ITEM_SIZE} bytes at {path}, found more. Give several files"
+            f"the file {path} must have at most {MAX_ITEM_SIZE} bytes, but has more. Give several "
+            "files"
         )
     return parse_items(content, str(path), show=lambda found: "something else")
 
@@ -124,21 +125,20 @@ def parse_items(
     """
     if sum(map(content.count, (b"[", b"{", b","))) > MAX_VALUES:
         raise ProductError(
-            f"expected at most {MAX_VALUES} values in the items at {source}, found more. Give "
+            f"the items at {source} must have at most {MAX_VALUES} values, but have more. Give "
             "several files"
         )
     try:
         fields: Any = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise VerificationError(
-            f"expected a STAC item in JSON at {source}, found {show(repr(excerpt(content, 40)))}"
+            f"there must be a STAC item in JSON at {source}, but there is "
+            f"{show(repr(excerpt(content, 40)))}"
         ) from error
     if isinstance(fields, dict) and fields.get("type") == "FeatureCollection":
         features = fields.get("features")
         if not isinstance(features, list) or not features:
-            raise ProductError(
-                f"expected an ItemCollection with at least one item at {source}, found none"
-            )
+            raise ProductError(f"the ItemCollection at {source} contains no item")
         _warn_of_more(fields, source)
         return [_parse_item(feature, source, show) for feature in features]
     return [_parse_item(fields, source, show)]
@@ -163,8 +163,8 @@ def _parse_item(fields: Any, source: str, show: Callable[[str], str]) -> "pystac
     if not isinstance(fields, dict) or fields.get("type") != "Feature":
         kind = fields.get("type", "no type") if isinstance(fields, dict) else type(fields).__name__
         raise ProductError(
-            f"expected a STAC item (type Feature) or an ItemCollection (FeatureCollection) at "
-            f"{source}, found {show(excerpt(kind, 40))}"
+            "there must be a STAC item (type Feature) or an ItemCollection (FeatureCollection) at "
+            f"{source}, but there is {show(excerpt(kind, 40))}"
         )
     try:
         with _parsing, warnings.catch_warnings():  # which is not made for several threads
@@ -174,12 +174,14 @@ def _parse_item(fields: Any, source: str, show: Callable[[str], str]) -> "pystac
         raise
     except Exception as error:  # pystac raises many kinds of exceptions for invalid items
         raise ProductError(
-            f"expected a STAC item at {source}, found "
+            f"there must be a valid STAC item at {source}, but there is "
             f"{show(f'{type(error).__name__} {excerpt(error, 200)}')}"
         ) from error
     if not isinstance(item.id, str):
         kind = type(item.id).__name__
-        raise ProductError(f"expected a STAC item with an id at {source}, found a {kind}")
+        raise ProductError(
+            f"the id of the STAC item at {source} must be a string, but is of type {kind}"
+        )
     return item
 
 

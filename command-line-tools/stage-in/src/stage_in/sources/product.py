@@ -55,23 +55,23 @@ class Product:
             name = ProductName.parse(item.id)
         except ProductError as error:
             raise ProductError(
-                "expected an item of a Sentinel-2 Level-1C product, with an id such as "
-                f"{EXAMPLE}, {_describe(item)}"
+                f"the item must be of a Sentinel-2 Level-1C product, with an id such as {EXAMPLE}, "
+                f"but is {_describe(item)}"
             ) from error
         key = find_asset_key(item)
         href = get_asset_href(item, key)
         origin = get_origin(href)
         if origin not in trusted:
             raise ProductError(
-                f"expected asset {key!r} of item {item.id} at a trusted host, found "
+                f"asset {key!r} of item {item.id} must be at a trusted host, but is at "
                 f"{redact(origin)}. If it is a mirror that may receive your token, name it in "
                 "CDSE_TRUSTED_HOSTS"
             )
         match = _PATH.fullmatch(href.partition("://")[2].partition("/")[2])
         if match is None:
             raise ProductError(
-                f"expected asset {key!r} of item {item.id} at …/odata/v1/Products(<uuid>)/$value, "
-                f"found {redact(href)}"
+                f"asset {key!r} of item {item.id} must be at …/odata/v1/Products(<uuid>)/$value, "
+                f"but is at {redact(href)}"
             )
         return cls(name, match["uuid"].lower(), origin)
 
@@ -107,7 +107,7 @@ def get_asset_href(item: "pystac.Item", asset_key: str) -> str:
     if asset_key not in item.assets:
         found = ", ".join(item.assets) or "no assets"
         raise ProductError(
-            f"expected an asset {asset_key!r} in item {excerpt(item.id, 100)}, found "
+            f"item {excerpt(item.id, 100)} must have an asset {asset_key!r}, but has "
             f"{excerpt(found, 200)}"
         )
     href: str = item.assets[asset_key].href
@@ -123,7 +123,7 @@ def get_asset_href(item: "pystac.Item", asset_key: str) -> str:
 def _describe(item: "pystac.Item") -> str:
     level = re.search(r"_MSI(L\d[A-Z])_", item.id)
     if level and item.id.startswith("S2"):
-        return f"found {excerpt(item.id, 100)!r}, a Level-{level[1][1:]} product"
+        return f"{excerpt(item.id, 100)!r}, a Level-{level[1][1:]} product"
     platform = item.properties.get("platform", "unknown")
     platform = excerpt(platform, 40) if isinstance(platform, str) else type(platform).__name__
-    return f"found {excerpt(item.id, 100)!r} of platform {platform!r}"
+    return f"{excerpt(item.id, 100)!r} of platform {platform!r}"

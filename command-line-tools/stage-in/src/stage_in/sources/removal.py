@@ -26,12 +26,12 @@ _MAX_SHOWN = 3  # products that replace one
 def explained(missing: Sequence[str] | Product, trust: Trust) -> Iterator[None]:
     """Add to a NotFoundError what has become of the product, and what to use instead.
 
-    The platform's OData service is asked, without a token. If it does not answer soon or sensibly,
+    The platform's OData service is queried without a token. If it does not answer soon or sensibly,
     the error stays as it is.
 
     Args:
         missing: the URLs at which the item may be, or the product.
-        trust: which hosts may be asked.
+        trust: which hosts may be queried.
 
     Raises:
         NotFoundError: the error, with the explanation.
@@ -49,12 +49,12 @@ def _explain(missing: Sequence[str] | Product, trust: Trust) -> str:
     try:
         return wait_for_answer(partial(_ask, missing, trust, client), Arrivals(), PATIENCE)
     except StageInError as error:
-        logger.debug("The platform does not say why: {}", error)
+        logger.debug("The platform gives no reason: {}", error)
         return ""
 
 
 def _ask(missing: Sequence[str] | Product, trust: Trust, client: Client) -> str:
-    """Return what the service says of a product, as a sentence; "" if nothing names the product."""
+    """Return a sentence with the service's record of a product; "" if nothing names the product."""
     urls = [missing.zip_url] if isinstance(missing, Product) else missing
     service = OData(client, list_origins(urls, trust.stand_ins))
     uuid = find_uuid(urls[-1])

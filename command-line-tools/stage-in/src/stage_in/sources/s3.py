@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from xml.etree.ElementTree import Element
 
-from stage_in.errors import CredentialsError, SourceError, UnauthorizedError, VerificationError
+from stage_in.errors import (
+    CredentialsError,
+    RefusedError,
+    SourceError,
+    UnauthorizedError,
+    VerificationError,
+)
 from stage_in.logger import logger
 from stage_in.safe.manifest import MAX_FILES, Entry
 from stage_in.safe.parts import Range
@@ -27,6 +33,8 @@ class S3Source:
     ETags are not compared with anything: they are no digests of large objects.
     """
 
+    may_list_less = True
+
     def __init__(
         self,
         folder: str,
@@ -42,7 +50,7 @@ class S3Source:
             client: makes the requests.
             arrivals: counts the bytes.
             connections: how many files to open in parallel.
-            list_elsewhere: lists the files without S3, if the keys may not list the bucket.
+            list_elsewhere: lists the files without S3, if the bucket can't be listed.
         """
         self._folder = folder
         self._client = client
@@ -69,7 +77,7 @@ class S3Source:
         """
         try:
             return self._list_objects()
-        except UnauthorizedError as error:
+        except (UnauthorizedError, RefusedError) as error:  # some proxies serve only objects
             logger.info("Listing the files without S3: {}", error)
         try:
             return self._list_elsewhere()
@@ -114,8 +122,8 @@ class S3Source:
                 key, size = content.findtext("{*}Key", ""), content.findtext("{*}Size", "")
                 if not key.startswith(prefix) or not size.isdecimal() or len(size) > 18:
                     raise VerificationError(
-                        f"expected objects below {prefix} and their sizes, found "
-                        f"{excerpt(key, 200)!r}"
+                        f"the object store must list objects below {prefix} and their sizes, but "
+                        f"listed {excerpt(key, 200)!r}"
                     )
                 path = key.removeprefix(prefix)
                 # A key that ends in a slash stands for an empty folder.
@@ -124,11 +132,11 @@ class S3Source:
             token = page.findtext("{*}NextContinuationToken", "")
             if page.findtext("{*}IsTruncated", "") != "true":
                 return files
-            if not token or len(files) > MAX_FILES:
+            if token in {"", query.get("continuation-token")} or len(files) > MAX_FILES:
                 break
             query["continuation-token"] = token
         raise VerificationError(
-            f"expected a list of at most {MAX_FILES} objects below {prefix}, found no end of it"
+            f"the list of objects below {prefix} must have at most {MAX_FILES}, but does not end"
         )
 
     def _read_page(self, query: dict[str, str]) -> Element:
@@ -136,5 +144,7 @@ class S3Source:
             document = body.read(_MAX_LIST_SIZE)
         page = parse_xml(document, "the list of objects")
         if not page.tag.endswith("ListBucketResult"):
-            raise VerificationError(f"expected a list of objects, found {excerpt(page.tag, 80)!r}")
+            raise VerificationError(
+                f"the object store must send a list of objects, but sent {excerpt(page.tag, 80)!r}"
+            )
         return page

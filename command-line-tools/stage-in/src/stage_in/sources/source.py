@@ -32,11 +32,13 @@ class Source(Protocol):
         name: one of `settings.TRANSPORTS`.
         connections: how many files to open in parallel.
         label: what the log calls it, such as "the zip at https://…".
+        may_list_less: whether it may list less than there is, without a failure.
     """
 
     name: str
     connections: int
     label: str
+    may_list_less: bool
 
     def expect(self, entries: Iterable[Entry], product_size: int) -> None:
         """Prepare for the download.
@@ -71,6 +73,6 @@ class Source(Protocol):
 
         Args:
             path: the file.
-            start: how many bytes have arrived already. The chunks may begin at 0 all the same.
-            end: how many bytes are wanted; None for all. The chunks may go on all the same.
+            start: how many bytes have arrived already. The chunks may start at 0 nevertheless.
+            end: how many bytes are wanted; None for all. The chunks may continue nevertheless.
         """

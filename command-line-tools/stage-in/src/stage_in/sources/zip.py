@@ -42,6 +42,7 @@ class ZipSource:
     """
 
     connections = 2  # the files are on disk already, so more threads do not help
+    may_list_less = False  # it lists what it has, and reading a file that it lacks fails
 
     def __init__(self, product: Product, client: Client, archive: Path, arrivals: Arrivals) -> None:
         self._product = product
@@ -159,21 +160,21 @@ class ZipSource:
         size = part.stat().st_size
         if not _is_zip(part):
             raise VerificationError(
-                f"expected a zip of {self._product.id}, found {size} bytes of "
+                f"the server must send a zip of {self._product.id}, but sent {size} bytes of "
                 f"{excerpt(body.media_type, 60) or 'unknown type'}: {_quote_start(part)}"
             )
         if body.length is not None and size != body.start + body.length:
             raise VerificationError(
-                f"expected {body.start + body.length} bytes of the zip of {self._product.id}, "
-                f"found {size}"
+                f"{size} bytes of the zip of {self._product.id} arrived, but its size is "
+                f"{body.start + body.length}"
             )
 
     def _check_size(self, size: int) -> None:
         """Refuse an endless archive, whose every byte would count as progress."""
         if size > MAX_PRODUCT_SIZE:
             raise ProductError(
-                f"expected a zip of {self._product.id} of at most {MAX_PRODUCT_SIZE} bytes, found "
-                "more"
+                f"the zip of {self._product.id} must have at most {MAX_PRODUCT_SIZE} bytes, but "
+                "has more"
             )
 
 

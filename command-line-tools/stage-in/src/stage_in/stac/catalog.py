@@ -12,7 +12,7 @@ from stage_in.safe.folder import SafeFolder
 from stage_in.safe.images import Images
 from stage_in.safe.name import ProductName
 from stage_in.secrets import excerpt, strike
-from stage_in.stac.item import create_item
+from stage_in.stac.item import Draft, create_item
 from stage_in.stac.thumbnail import THUMBNAIL
 from stage_in.urls import get_origin, strip_secrets
 
@@ -45,7 +45,11 @@ def make_catalog_file(names: Sequence[ProductName]) -> bytes:
 
 
 def make_item_files(
-    folder: SafeFolder, source: "pystac.Item", images: Images, names: Sequence[ProductName]
+    folder: SafeFolder,
+    source: "pystac.Item",
+    images: Images,
+    names: Sequence[ProductName],
+    draft: Draft | None = None,
 ) -> dict[str, bytes]:
     """Make the item of a product, and its thumbnail.
 
@@ -56,6 +60,7 @@ def make_item_files(
         source: the platform's item from which it was staged.
         images: reads its images.
         names: all products of the catalog.
+        draft: as for `create_item`.
 
     Returns:
         The content of the item and of the thumbnail, by path in the catalog.
@@ -66,9 +71,9 @@ def make_item_files(
     product = folder.name
     if source.id.removesuffix(".SAFE") != product.id:
         raise ProductError(
-            f"expected the item of {product}, found that of {excerpt(source.id, 100)!r}"
+            f"the item must be that of {product}, but is that of {excerpt(source.id, 100)!r}"
         )
-    item, thumbnail = create_item(folder, images)
+    item, thumbnail = create_item(folder, images, draft)
     _add_source_link(item, source)
     catalog = _make_catalog(names)
     catalog.add_item(item)
@@ -103,23 +108,6 @@ def write_files(path: Path, files: Mapping[str, bytes]) -> None:
             (path / name).write_bytes(content)
 
 
-def find_differing(path: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the files that are missing in the folder of a catalog, or have another content."""
-    return {name: content for name, content in files.items() if not _has(path / name, content)}
-
-
-def _has(path: Path, content: bytes) -> bool:
-    try:
-        return (
-            not path.is_symlink()
-            and path.is_file()
-            and path.stat().st_size == len(content)
-            and path.read_bytes() == content
-        )
-    except OSError:
-        return False
-
-
 def _add_source_link(item: "pystac.Item", source: "pystac.Item") -> None:
     """Link to the platform's item if it has a URL, without what may be secret in that."""
     import pystac
@@ -142,4 +130,6 @@ def _encode(document: "pystac.STACObject") -> bytes:
     try:
         return f"{json.dumps(fields, indent=2, allow_nan=False)}\n".encode()
     except ValueError as error:
-        raise ProductError(f"expected numbers in the metadata of {document.id}: {error}") from error
+        raise ProductError(
+            f"the metadata of {document.id} must contain only finite numbers: {error}"
+        ) from error

@@ -1,14 +1,14 @@
 """The STAC item of a staged product.
 
-stactools-sentinel2 makes the first version of the item. Each function here that begins with `_set`
+stactools-sentinel2 makes the first version of the item. Each function here that starts with `_set`
 or `_add` corrects or completes one aspect of it. docs/item.md defines the result.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stage_in.safe.bands import TRUE_COLOR
 from stage_in.safe.folder import SafeFolder
@@ -20,10 +20,13 @@ from stage_in.safe.xml import XmlFile
 from stage_in.stac.assets import describe_file
 from stage_in.stac.projection import set_projection
 from stage_in.stac.stactools_item import create_stactools_item
-from stage_in.stac.thumbnail import MEDIA_TYPE, THUMBNAIL, Thumbnail
+from stage_in.stac.thumbnail import MEDIA_TYPE, SIZE, THUMBNAIL, Thumbnail
 
 if TYPE_CHECKING:
     import pystac
+
+# The first version of an item, and the metadata that complete it.
+Draft: TypeAlias = tuple["pystac.Item", ProductMetadata]
 
 _EXTENSIONS = {
     "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
@@ -36,11 +39,14 @@ _EXTENSIONS = {
 _MULTIHASH_PREFIX = {"md5": "d50110", "sha3_256": "1620"}
 _OWN_ALGORITHM = "sha3_256"
 
+_PREVIEW = "preview"  # the key of the asset
 _MIN_GSD = 10  # metres: the ground sampling distance of four bands
 _SOFTWARE = ("stage-in", "stactools-sentinel2")
 
 
-def create_item(folder: SafeFolder, images: Images) -> tuple["pystac.Item", Thumbnail | None]:
+def create_item(
+    folder: SafeFolder, images: Images, draft: Draft | None = None
+) -> tuple["pystac.Item", Thumbnail | None]:
     """Make the STAC item of a product, and its thumbnail.
 
     All asset hrefs are relative to the folder that holds the SAFE folder; the thumbnail belongs
@@ -49,6 +55,7 @@ def create_item(folder: SafeFolder, images: Images) -> tuple["pystac.Item", Thum
     Args:
         folder: the product.
         images: reads its images.
+        draft: what `read_item` returned; it is changed. None to read it now.
 
     Returns:
         The item and the thumbnail; None if a partial product has no image for it.
@@ -58,7 +65,7 @@ def create_item(folder: SafeFolder, images: Images) -> tuple["pystac.Item", Thum
             item needs, contradict each other, or belong to another product.
     """
     present = folder.list_present()
-    item, metadata = read_item(folder)
+    item, metadata = draft or read_item(folder)
     _set_identity(item, folder.name)
     _set_properties(item, metadata)
     _set_processing(item, metadata)
@@ -76,7 +83,21 @@ def create_item(folder: SafeFolder, images: Images) -> tuple["pystac.Item", Thum
     return item, thumbnail
 
 
-def read_item(folder: SafeFolder) -> tuple["pystac.Item", ProductMetadata]:
+def read_image_ahead(images: Images, path: Path, name: str) -> None:
+    """Read what the item and the thumbnail need of a verified image, for `create_item`.
+
+    Args:
+        images: reads it.
+        path: any file of the product.
+        name: its path in the SAFE folder.
+    """
+    if path.suffix == ".jp2":
+        images.read_ahead(path, name)
+        if describe_file(name).key == _PREVIEW:
+            images.read_ahead(path, name, SIZE)
+
+
+def read_item(folder: SafeFolder) -> Draft:
     """Make the first version of the item of the product's metadata, which need no other file.
 
     Returns:
@@ -263,7 +284,7 @@ def _make_thumbnail(
     folder: SafeFolder, paths: Mapping[str, str], present: list[str], images: Images
 ) -> Thumbnail | None:
     """Make the thumbnail of the preview, or of the true colour image."""
-    previews = [path for path in present if describe_file(path).key == "preview"]
+    previews = [path for path in present if describe_file(path).key == _PREVIEW]
     sources = [path for path in (*previews, paths[TRUE_COLOR]) if path in present]
     return Thumbnail.make(folder.path, sources, images) if sources else None
 

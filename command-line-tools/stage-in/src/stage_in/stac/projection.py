@@ -60,8 +60,8 @@ def set_projection(
         _set_fields(asset, raster)
     if differing:
         logger.warning(
-            "{} images have other numbers of rows and columns than the metadata say, the first of "
-            "them {}. The item has those of the files",
+            "{} images differ in their numbers of rows and columns from the metadata, the first of "
+            "them {}. The item contains the numbers from the files",
             *(len(differing), differing[0]),
         )
 
@@ -72,19 +72,20 @@ def _check_georeferencing(
     if raster.transform is None:
         if computed != list(raster.shape):
             raise ProductError(
-                f"expected {name} to be georeferenced, or to have {computed or 'known'} rows and "
-                f"columns as the metadata say, found {raster.shape}"
+                f"the image {name} must be georeferenced, or have {computed or 'known'} rows and "
+                f"columns as in the metadata, but has {raster.shape}"
             )
         return
     if raster.epsg != metadata.epsg:
         raise ProductError(
-            f"expected {name} in EPSG:{metadata.epsg}, as MTD_TL.xml says, found EPSG:{raster.epsg}"
+            f"the image {name} must be in EPSG:{metadata.epsg}, as in MTD_TL.xml, but is in "
+            f"EPSG:{raster.epsg}"
         )
     corner = raster.transform[2], raster.transform[5]
     if any(abs(a - b) > _TOLERANCE for a, b in zip(corner, metadata.corner, strict=True)):
         raise ProductError(
-            f"expected the upper-left corner of {name} at {metadata.corner}, as MTD_TL.xml "
-            f"says, found it at {corner}"
+            f"the upper-left corner of {name} must be at {metadata.corner}, as in MTD_TL.xml, but "
+            f"is at {corner}"
         )
 
 

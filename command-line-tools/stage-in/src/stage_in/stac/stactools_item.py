@@ -53,7 +53,7 @@ def create_stactools_item(name: ProductName, metadata: Mapping[str, bytes]) -> "
         metadata: the content of the metadata files by path below the SAFE folder, checked.
 
     Returns:
-        An item that shares nothing with any other. Its asset hrefs begin with the SAFE folder's
+        An item that shares nothing with any other. Its asset hrefs start with the SAFE folder's
         name.
 
     Raises:
@@ -101,7 +101,7 @@ def _check_properties(item: "pystac.Item") -> None:
             valid = isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
         if not valid:
             raise ProductError(
-                f"expected a valid value of {key} in the metadata of {item.id}, found "
+                f"the field {key} in the metadata of {item.id} has no valid value, but "
                 f"{excerpt(str(value), 80)!r}"
             )
 
@@ -179,13 +179,13 @@ def _reading_only(documents: Mapping[str, bytes]) -> Iterator[None]:
                 return str(before().read_text(source, *args, **kwargs))
             if source not in documents:
                 raise ProductError(
-                    f"expected manifest.safe to name {', '.join(documents)} as the metadata, "
-                    f"found {excerpt(source, 200)}"
+                    f"the metadata in manifest.safe must be {', '.join(documents)}, but one is "
+                    f"{excerpt(source, 200)}"
                 )
             try:
                 return documents[source].decode()
             except UnicodeDecodeError as error:
-                raise ProductError(f"expected {source} in UTF-8: {error}") from error
+                raise ProductError(f"the file {source} is not in UTF-8: {error}") from error
 
     StacIO.set_default(DocumentIO)
     try:

@@ -47,4 +47,4 @@ class Thumbnail:
             except ProductError as error:
                 logger.warning("Can't make the thumbnail from this image: {}", error)
                 failures.append(str(error))
-        raise ProductError(f"expected a true colour image: {'; '.join(failures)}")
+        raise ProductError(f"the true colour image can't be used: {'; '.join(failures)}")

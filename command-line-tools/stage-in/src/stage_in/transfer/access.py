@@ -54,8 +54,8 @@ class Access:
             eodata = Path(environment[_EODATA])
         if transport == "mount" and eodata is None:
             raise UsageError(
-                f"expected the path of a mounted archive in {_EODATA}, found none. Set it to a "
-                "path such as /eodata, or choose another --transport"
+                f"{_EODATA} is not set. Set it to the path of a mounted archive, such as /eodata, "
+                "or choose another --transport"
             )
         if access_token is not None:
             environment = {"CDSE_ACCESS_TOKEN": access_token}
@@ -70,11 +70,11 @@ class Access:
         """Check that a number of connections is within the quota of the platform.
 
         Raises:
-            UsageError: it is larger, and the environment names no other endpoint of S3.
+            UsageError: it is larger, and the environment names no other service of S3.
         """
-        if connections > MAX_CONNECTIONS and not (self.s3 and self.s3.endpoint):
+        if connections > MAX_CONNECTIONS and not (self.s3 and self.s3.are_for_another_service):
             raise UsageError(
-                f"expected at most {MAX_CONNECTIONS} connections, the quota of the platform, found "
-                f"{connections}. More are possible only over S3, to an endpoint that you name in "
-                "AWS_ENDPOINT_URL_S3"
+                f"the platform allows at most {MAX_CONNECTIONS} connections, not {connections}. "
+                "More are possible only over S3, to an endpoint of another service that you name "
+                "in AWS_ENDPOINT_URL_S3"
             )

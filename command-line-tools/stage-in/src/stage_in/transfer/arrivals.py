@@ -49,7 +49,7 @@ class Arrivals:
 
     Attributes:
         turn: of the products that wait for a connection, the one with the lowest gets it.
-        expected: bytes that will have arrived in the end.
+        expected: bytes that are expected in total.
         received: bytes that have arrived.
     """
 

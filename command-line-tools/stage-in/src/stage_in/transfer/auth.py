@@ -33,7 +33,7 @@ class NoTokens:
 
     def access_token(self) -> str:
         """Raise CredentialsError."""
-        raise CredentialsError("expected a token, found none. Set CDSE_ACCESS_TOKEN")
+        raise CredentialsError("there is no token. Set CDSE_ACCESS_TOKEN")
 
     def refused(self, token: str, now: float) -> None:
         """Do nothing: no token was sent."""
@@ -66,8 +66,8 @@ class TrustedAuth(AuthBase):
         url = request.url or ""
         if not self._trust.allows(url):
             raise VerificationError(
-                "expected a host of the platform or one named in CDSE_TRUSTED_HOSTS, found "
-                f"{redact(url)}. No request and no token was sent there"
+                f"the host of {redact(url)} is not one of the platform, and CDSE_TRUSTED_HOSTS "
+                "does not name it. No request and no token was sent there"
             )
         return request
 

@@ -90,7 +90,7 @@ class Client:
 
         Args:
             url: the file.
-            start: how many bytes of it have arrived already. The body may begin at 0 all the same.
+            start: how many bytes of it have arrived already. The body may start at 0 nevertheless.
             arrivals: counts the bytes of the product that the file belongs to.
 
         Raises:
@@ -129,7 +129,7 @@ class Client:
             response.close()
             location = _join_location(location, response.headers.get("Location", ""))
         raise VerificationError(
-            f"expected at most {MAX_REDIRECTS} redirects, found more from {redact(url)}"
+            f"there were more than {MAX_REDIRECTS} redirects from {redact(url)}"
         )
 
 
@@ -141,6 +141,6 @@ def _join_location(url: str, location: str) -> str:
         raise VerificationError(f"can't follow a redirect of {redact(url)}: {error}") from error
     if url.lower().startswith("https:") and not origin.startswith("https:"):
         raise VerificationError(
-            f"expected redirects of {redact(url)} to stay on https, found one to {redact(target)}"
+            f"redirects of {redact(url)} must stay on https, but one leads to {redact(target)}"
         )
     return target

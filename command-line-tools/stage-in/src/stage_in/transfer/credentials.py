@@ -77,10 +77,11 @@ class Credentials:
         can_log_in = found["username"] and found["password"]
         if not (found["access_token"] or found["refresh_token"] or can_log_in):
             raise CredentialsError(
-                "expected a token, found none. Set CDSE_ACCESS_TOKEN to a token of your Copernicus "
-                "Data Space account, which the command cdse-token prints, or set CDSE_USERNAME and "
+                "there is no token. Set CDSE_ACCESS_TOKEN to a token of your Copernicus Data "
+                "Space account, which the command cdse-token prints, or set CDSE_USERNAME and "
                 "CDSE_PASSWORD. Downloads over S3 need CDSE_S3_ACCESS_KEY and CDSE_S3_SECRET_KEY "
-                "instead"
+                "instead; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY count only as a pair and "
+                "with AWS_ENDPOINT_URL_S3"
             )
         return cls(trust, **found)
 
@@ -142,7 +143,7 @@ class Credentials:
                 self._access = None
             elif self._access.is_expired(now):
                 raise CredentialsError(
-                    f"the access token expired {self._access.expiry}. Set a new CDSE_ACCESS_TOKEN; "
+                    f"the access token expired {self._access.expiry}. Set a new CDSE_ACCESS_TOKEN, "
                     "or set CDSE_REFRESH_TOKEN, or CDSE_USERNAME and CDSE_PASSWORD, so that it can "
                     f"be renewed{describe_clock(now)}"
                 )
@@ -184,7 +185,7 @@ class Credentials:
         access = answer.get("access_token")
         refresh = answer.get("refresh_token")
         if not _is_token(access):
-            raise TemporaryError("expected an access token from the token endpoint, found none")
+            raise TemporaryError("the answer of the token endpoint contains no access token")
         if _is_token(refresh):
             self._refresh = Token.receive(refresh)
         token = Token.receive(access)
@@ -197,8 +198,8 @@ def _check_encoding(name: str, secret: str) -> None:
         secret.encode()
     except UnicodeEncodeError as error:
         raise CredentialsError(
-            f"expected a {name} in UTF-8, found other bytes. Set it again where the terminal and "
-            "the script that sets it use UTF-8"
+            f"the {name} must be in UTF-8, but contains other bytes. Set it again where the "
+            "terminal and the script that sets it use UTF-8"
         ) from error
 
 
@@ -216,7 +217,7 @@ def read_secret(environment: Mapping[str, str], name: str) -> str:
     if secret.startswith("(secret-"):
         # https://github.com/Duke-GCB/calrissian/issues/145
         raise CredentialsError(
-            f"{name} holds a workflow runner's placeholder for a secret, not the secret itself. "
+            f"{name} contains a workflow runner's placeholder for a secret, not the secret itself. "
             "This runner does not support the cwltool:Secrets hint: run the tool without the hint"
         )
     return _read_token(secret, name) if name.endswith("_TOKEN") and secret else secret
@@ -237,18 +238,19 @@ def _read_token(text: str, name: str) -> str:
             text = str(fields[key])
         except (AttributeError, ValueError, LookupError, RecursionError) as error:
             raise CredentialsError(
-                f"expected a token in {name}, found JSON without a {key}. Copy the token alone"
+                f"{name} must contain a token, but contains JSON without a {key}. Copy the token "
+                "alone"
             ) from error
     text = re.sub(r"^(authorization:\s*)?bearer\s+", "", text, flags=re.IGNORECASE).strip(_AROUND)
     if text.startswith("$") or text.lower() in PLACEHOLDERS:
         found = "the name of another variable" if text.startswith("$") else repr(text)
         raise CredentialsError(
-            f"expected a token in {name}, found {found}. Check the script that sets it"
+            f"{name} must contain a token, but contains {found}. Check the script that sets it"
         )
     if not _TOKEN.fullmatch(text):
         raise CredentialsError(
-            f"expected a token in {name}, which has only letters, digits and ._~+/-=, found other "
-            f"characters among its {len(text)}. Copy the token again"
+            f"{name} must contain a token, which has only letters, digits and ._~+/-=, but some of "
+            f"its {len(text)} characters are others. Copy the token again"
         )
     return text
 

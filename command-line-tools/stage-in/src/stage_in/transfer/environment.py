@@ -2,8 +2,10 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import urllib3
 from requests.utils import get_environ_proxies, select_proxy
@@ -11,6 +13,7 @@ from requests.utils import get_environ_proxies, select_proxy
 from stage_in.errors import UsageError
 from stage_in.secrets import register_url
 
+T = TypeVar("T")
 _SCHEMES = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"}
 
 
@@ -28,6 +31,16 @@ def check_certificates(environment: Mapping[str, str]) -> None:
         _check_key_log(path)
 
 
+def read_environment(read: Callable[[], T]) -> T:
+    """Return what a function finds that goes through all variables of the environment.
+
+    It fails if another thread removes one meanwhile, as numpy 1 does while it is imported.
+    """
+    while True:
+        with suppress(KeyError):
+            return read()
+
+
 def check_proxy(url: str) -> None:
     """Check the proxy that requests will use for a URL, if there is one.
 
@@ -38,7 +51,7 @@ def check_proxy(url: str) -> None:
         UsageError: it is not a proxy that can be used.
     """
     try:
-        proxy = select_proxy(url, get_environ_proxies(url))
+        proxy = select_proxy(url, read_environment(lambda: get_environ_proxies(url)))
     except ValueError:
         return  # the malformed URL is reported by the request
     if not proxy:
@@ -53,9 +66,9 @@ def check_proxy(url: str) -> None:
     if scheme not in _SCHEMES or not parts.host:
         found = f"a URL that starts with {scheme}:" if parts.host else "something else"
         raise UsageError(
-            f"expected the URL of a proxy in {name}, such as http://proxy.example:3128 or "
-            f"socks5h://proxy.example:1080, found {found}. Write special characters of its user "
-            "and password as %XX"
+            f"{name} must contain the URL of a proxy, such as http://proxy.example:3128 or "
+            f"socks5h://proxy.example:1080, but contains {found}. Write special characters of its "
+            "user and password as %XX"
         )
 
 
@@ -67,9 +80,8 @@ def _check_bundle(name: str, path: str) -> None:
             ssl.create_default_context(cafile=path)
     except OSError as error:
         raise UsageError(
-            f"expected certificates in the file that {name} names, found "
-            f"{error.strerror or error} at {path}. Name a file that the tool can read, inside of "
-            "its container if it runs in one"
+            f"the certificates that {name} names can't be read: {error.strerror or error} at "
+            f"{path}. Name a file that the tool can read, inside of its container if it runs in one"
         ) from error
 
 
@@ -80,8 +92,8 @@ def _check_key_log(path: str) -> None:
             pass
     except OSError as error:
         raise UsageError(
-            f"expected a file that can be written in SSLKEYLOGFILE, found {error.strerror} at "
-            f"{path}. Unset the variable, or name another file"
+            f"the file that SSLKEYLOGFILE names can't be written: {error.strerror} at {path}. "
+            "Unset the variable, or name another file"
         ) from error
 
 

@@ -10,7 +10,7 @@ from requests.auth import AuthBase
 from stage_in.errors import TemporaryError, VerificationError
 from stage_in.secrets import register
 from stage_in.transfer.response import ResponseBody
-from stage_in.transfer.session import CONNECT_TIMEOUT, Session
+from stage_in.transfer.session import Session
 
 _MAX_ANSWER_SIZE = 256 * 1024  # bytes; real answers have 5 KB
 # The fields of answers that hold secrets: tokens, and the secret key of the object store.
@@ -36,11 +36,10 @@ def exchange(method: str, url: str, auth: AuthBase, **content: Any) -> tuple[int
     """
     try:
         with (
-            Session(CONNECT_TIMEOUT) as session,
+            Session() as session,
             closing(session.open(url, auth, method=method, **content)) as response,
         ):
-            body = ResponseBody(response, url, stall_timeout=CONNECT_TIMEOUT)
-            text = body.read(_MAX_ANSWER_SIZE)
+            text = ResponseBody(response, url).read(_MAX_ANSWER_SIZE)
     except VerificationError as error:
         raise TemporaryError(f"the service gave no valid answer: {error}") from error
     try:

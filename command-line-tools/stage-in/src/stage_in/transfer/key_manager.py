@@ -67,8 +67,8 @@ class KeyManager:
         trust = trust.of_key_manager()
         if not trust.allows(self._url):
             raise UsageError(
-                "expected a URL in CDSE_S3_KEYS_URL whose origin CDSE_TRUSTED_HOSTS names, too, "
-                f"found {redact(self._url)}. No token was sent there"
+                "CDSE_TRUSTED_HOSTS must name the origin of CDSE_S3_KEYS_URL as well, but does "
+                f"not name that of {redact(self._url)}. No token was sent there"
             )
         self._auth = BearerAuth(trust, tokens)
 
@@ -87,8 +87,8 @@ class KeyManager:
             return self._create(f"{expiry:%Y-%m-%dT%H:%M:%SZ}")
         except TemporaryError as error:
             raise TemporaryError(
-                f"{error}. If it has created a key pair all the same, that pair counts until it "
-                "expires"
+                f"{error}. The key manager may nevertheless have created a key pair, which counts "
+                "until it expires"
             ) from error
 
     def delete(self, access_key: str) -> None:
@@ -102,8 +102,8 @@ class KeyManager:
         """
         if not _NAME.fullmatch(access_key):
             raise UsageError(
-                "expected the access key of a key pair, which has only letters, digits, - and _, "
-                "found something else"
+                "--s3-delete needs the access key of a key pair, which has only letters, digits, "
+                "- and _, but was given something else"
             )
         status, answer = self._exchange("DELETE", f"/access_id/{access_key}")
         if status == HTTPStatus.NOT_FOUND:
@@ -124,7 +124,7 @@ class KeyManager:
         self._check(status, answer)
         access_key, secret_key = answer.get("access_id"), answer.get("secret")
         if not (_is_key(access_key) and _is_key(secret_key)):
-            raise TemporaryError(f"expected a key pair from {redact(self._url)}, found none")
+            raise TemporaryError(f"the answer of {redact(self._url)} contains no key pair")
         return KeyPair(access_key, secret_key, _read_date(answer.get("expiration_date", "")))
 
     def _list(self) -> str:
@@ -158,7 +158,7 @@ def _is_key(value: object) -> TypeGuard[str]:
 
 
 def _explain(answer: dict[str, Any]) -> str:
-    """Return what the key manager says about a refusal, such as ` (Max number of …)`."""
+    """Return the explanation of a refusal, such as ` (Max number of …)`."""
     detail = excerpt(answer.get("detail") or "", 200).strip(" .")
     return f" ({detail})" if detail else ""
 

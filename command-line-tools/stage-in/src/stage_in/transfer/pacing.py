@@ -21,7 +21,7 @@ TOLERANCE = 0.5  # wrong predictions by which a hypothesis may exceed the best a
 SMALL_FILE = 0.5  # seconds that a small file takes, to sort the hypotheses by their throughput
 MIN_ANSWERS = 3  # after which the latency is known
 STARVED_AFTER = 16  # refusals in a row, which take about 50 seconds
-RECOVERY = 10.0  # seconds after which one more download is tried than a service has asked for
+RECOVERY = 10.0  # seconds after which one more download is tried than the service allows
 CHECK_INTERVAL = 0.05  # seconds; old answers fade, so a slot may become free while nothing happens
 
 # Number of slots for this process; seconds for which the platform still counts a closed download.
@@ -55,15 +55,16 @@ class Pacing:
             connections: maximum number of parallel downloads.
             max_wait: maximum number of seconds between two requests for a slot.
             in_order: whether the first to wait gets the next slot, so that no large file waits
-                behind small ones. Otherwise whoever has just finished a download may get it: that
-                shows sooner how long the platform counts closed downloads.
+                behind small ones. Otherwise the thread that has just finished a
+                download may get it, which shows sooner how long the platform counts closed
+                downloads.
         """
         hypotheses = [(slots, lag) for slots in range(1, connections + 1) for lag in LAGS]
         hypotheses.sort(key=lambda hypothesis: (hypothesis[1] + SMALL_FILE) / hypothesis[0])
         self._errors = dict.fromkeys(hypotheses, 0.0)  # the highest throughput first
         self._last_answer = time.monotonic()
         self._connections = self._limit = connections
-        self._limited = 0.0  # when a service asked for fewer requests
+        self._limited = 0.0  # when a service requested fewer downloads
         self.max_wait = max_wait
         self._open = self._unanswered = self._refusals = 0
         self._waiting: list[tuple[int, int]] = []  # turn and order of those who wait
@@ -138,7 +139,9 @@ class Pacing:
             if now - self._limited >= 1.0:
                 self._limit = max(self._limit // 2, 1)
                 self._limited = now
-                logger.debug("Parallel downloads: at most {}, as the service asks", self._limit)
+                logger.debug(
+                    "Parallel downloads: at most {}, because the service is overloaded", self._limit
+                )
 
     def start_over(self) -> None:
         """Let everyone who waits for a slot fail: another source starts."""

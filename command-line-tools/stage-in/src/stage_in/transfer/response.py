@@ -2,14 +2,22 @@
 
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import requests
 import urllib3
 
-from stage_in.errors import TemporaryError, UnknownHostError, UsageError, VerificationError
+from stage_in.errors import (
+    ProxyRefusedError,
+    TemporaryError,
+    UnknownHostError,
+    UsageError,
+    VerificationError,
+)
 from stage_in.machine import iterate_causes
 from stage_in.secrets import excerpt
 from stage_in.urls import redact
@@ -27,8 +35,14 @@ _SOCKS_LOGIN = (
     "socks5h://user:password@proxy.example:1080"
 )
 
-# The name does not exist, or has no address (POSIX knows only the first).
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+# The name does not exist, or has no address (POSIX has only the first).
 _NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+# What comes of CONNECT if the proxy does not allow the host, is an ordinary server, or has no TLS.
+# Some proxies answer 404 if the name of the host can't be resolved now.
+_REFUSED_TUNNEL = re.compile(r"4(?!04|07|08|25|29)\d\d\b|\[SSL: WRONG_VERSION_NUMBER\]")
+_OUT_OF_DATE = {9, 10}  # OpenSSL: X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 # Called with a URL and the position, in bytes, up to which its file has arrived.
 OnBytes = Callable[[str, int], None]
@@ -94,7 +108,8 @@ class ResponseBody:
             content += chunk
             if len(content) > limit:
                 raise VerificationError(
-                    f"expected at most {limit} bytes from {redact(self._url)}, found more"
+                    f"the response from {redact(self._url)} must have at most {limit} bytes, but "
+                    "has more"
                 )
         return bytes(content)
 
@@ -121,8 +136,8 @@ def check_range(response: requests.Response, url: str, start: int, end: int | No
         if first == start and last + 1 == min(size, size if end is None else end):
             return size
     raise VerificationError(
-        f"expected bytes {start} to {end or 'the end'} of {redact(url)}, "
-        f"found {excerpt(content_range, 80)!r}"
+        f"the server must send bytes {start} to {end or 'the end'} of {redact(url)}, but sent "
+        f"{excerpt(content_range, 80)!r}"
     )
 
 
@@ -136,29 +151,35 @@ def translated_errors(url: str) -> Iterator[None]:
     Raises:
         TemporaryError: the connection can't be made, breaks or stalls.
         UnknownHostError: there is no such host.
+        ProxyRefusedError: the proxy does not connect to this host.
         UsageError: the proxy requires a login.
         VerificationError: the URL or the response is invalid.
     """
     try:
         yield
     except requests.exceptions.ProxyError as error:
-        if "407" in _find_reason(error).split():
+        reason = _find_reason(error)
+        if "407" in reason.split():
             raise UsageError(PROXY_LOGIN) from error
+        if _REFUSED_TUNNEL.match(reason):
+            raise ProxyRefusedError(
+                "the proxy that HTTPS_PROXY or HTTP_PROXY names refuses to connect to "
+                f"{redact(url)} ({reason}). Ask its operator to allow the host, list the "
+                "host in NO_PROXY, or correct the variable"
+            ) from error
         raise _get_kind(error)(
-            f"{_find_reason(error)} at the proxy that HTTPS_PROXY or HTTP_PROXY names, "
-            f"requesting {redact(url)}"
+            f"{reason} at the proxy that HTTPS_PROXY or HTTP_PROXY names, requesting {redact(url)}"
         ) from error
     except requests.exceptions.SSLError as error:
         raise TemporaryError(
-            f"{_find_reason(error)} at {redact(url)}. If its certificate comes from a private "
-            "authority, name the authority's certificate file in REQUESTS_CA_BUNDLE"
+            f"{_find_reason(error)} at {redact(url)}{_find_remedy(error)}"
         ) from error
     except (
         requests.exceptions.InvalidURL,
         requests.exceptions.InvalidSchema,
         urllib3.exceptions.LocationParseError,
     ) as error:
-        raise VerificationError(f"expected a valid URL, found {redact(url)}") from error
+        raise VerificationError(f"the URL {redact(url)} is not valid") from error
     except urllib3.exceptions.DecodeError as error:
         raise VerificationError(f"the body of {redact(url)} can't be decoded") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError) as error:
@@ -169,7 +190,7 @@ def translated_errors(url: str) -> Iterator[None]:
         raise _get_kind(error)(f"{_find_reason(error)} at {redact(url)}") from error
     except ValueError as error:  # the libraries raise it for malformed numbers and characters
         raise VerificationError(
-            f"expected a valid HTTP response from {redact(url)}: {_find_reason(error)}"
+            f"the HTTP response from {redact(url)} is not valid: {_find_reason(error)}"
         ) from error
 
 
@@ -182,6 +203,20 @@ def _get_kind(error: BaseException) -> type[TemporaryError]:
     return UnknownHostError if is_unknown else TemporaryError
 
 
+def _find_remedy(error: BaseException) -> str:
+    """Return a sentence on what the user can do about a certificate, if it is the reason."""
+    for cause in iterate_causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            if cause.verify_code in _OUT_OF_DATE:
+                now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+                return f". If it is not {now}, set the clock of this machine"
+            return (
+                ". If its certificate comes from a private authority, name the authority's "
+                "certificate file in REQUESTS_CA_BUNDLE"
+            )
+    return ""
+
+
 def _find_reason(error: BaseException) -> str:
     """Return the reason at the bottom of the exceptions that libraries wrap around each other."""
     while True:
@@ -191,7 +226,9 @@ def _find_reason(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
+    if isinstance(error, urllib3.exceptions.IncompleteRead) and error.expected is not None:
+        return f"the connection was closed {error.expected} bytes too early"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = str(error).rpartition(": ")[2] or type(error).__name__
+    text = _NUMBER.sub("", str(error).rpartition(": ")[2]) or type(error).__name__
     return excerpt(text, 200)

@@ -106,14 +106,14 @@ class Retries:
     def _get_wait(self, state: RetryCallState) -> float:
         """Return the seconds to wait: what the server asks for, or more with each attempt.
 
+        No wait at all, as after a Retry-After in the past, would flood a server that is overloaded.
         It is cut so that there is a last attempt after `patience` seconds. After a refusal for lack
         of download slots the wait is 0 here, because all workers wait for a slot together.
         """
         error = _get_error(state)
         if isinstance(error, BusyError):
             return 0.0
-        retry_after = getattr(error, "retry_after", None)
-        wait = self._backoff(state) if retry_after is None else retry_after
+        wait = getattr(error, "retry_after", None) or self._backoff(state)
         if isinstance(error, UnknownHostError):
             wait = min(wait, MAX_UNKNOWN_HOST_WAIT)
         return max(min(wait, self._patience - self._arrivals.silence), 0.0)
@@ -171,7 +171,7 @@ def _log_failure(state: RetryCallState) -> None:
     error = _get_error(state)
     if not isinstance(error, BusyError):  # `Pacing` logs it
         logger.warning(
-            "Attempt {attempt} failed, the next is in {wait:.0f} s: {error}",
+            "Attempt {attempt} failed, the next is in {wait:.1f} s: {error}",
             event="retry",
             attempt=state.attempt_number,
             wait=round(wait, 3),

@@ -97,7 +97,7 @@ class S3Client:
         Args:
             key: the object.
             arrivals: counts the bytes of the product that it belongs to.
-            start: the first byte. The body may begin at 0 all the same.
+            start: the first byte. The body may start at 0 nevertheless.
             end: the byte after the last; None for all up to the end.
             size: bytes of the whole object, if they are known.
 
@@ -121,7 +121,7 @@ class S3Client:
                 found = check_range(response, url, first := start, end)
                 if size not in {None, found}:
                     raise VerificationError(
-                        f"expected {size} bytes of {redact(url)}, found {found} announced"
+                        f"the server must send {size} bytes of {redact(url)}, but announced {found}"
                     )
             yield ResponseBody(response, url, first, on_bytes, self._stall_timeout)
 

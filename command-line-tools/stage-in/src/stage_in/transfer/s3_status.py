@@ -9,6 +9,7 @@ import requests
 from stage_in.errors import (
     BusyError,
     CredentialsError,
+    RefusedError,
     StageInError,
     TemporaryError,
     UnauthorizedError,
@@ -27,9 +28,10 @@ from stage_in.urls import redact
 _REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 # Codes of refusals that some servers send with status 400.
 _REFUSED_CODES = {
-    *("AuthorizationHeaderMalformed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"),
-    *("SignatureDoesNotMatch", "TokenRefreshRequired"),
+    *("AuthorizationHeaderMalformed", "InvalidAccessKeyId", "InvalidToken"),
+    "SignatureDoesNotMatch",
 }
+_EXPIRED_CODES = {"ExpiredToken", "TokenRefreshRequired"}  # no retry helps
 _SLOW_CODES = {"SlowDown", "ServiceUnavailable", "RequestLimitExceeded"}
 _MIN_TIMESTAMP = 1e9  # a larger number of seconds is a time since 1970
 
@@ -51,8 +53,9 @@ def check_s3_status(response: requests.Response, url: str, stall_timeout: float)
     Raises:
         BusyError: too many requests (429).
         SlowDownError: the code SlowDown, or another 503.
-        CredentialsError: this machine's clock is wrong.
+        CredentialsError: this machine's clock is wrong, or the session token has expired.
         UnauthorizedError: the keys, the region or the signature are refused.
+        RefusedError: the server does not know this kind of request.
         StageInError: as for `find_failure`.
     """
     if has_content(response):
@@ -62,7 +65,14 @@ def check_s3_status(response: requests.Response, url: str, stall_timeout: float)
     headers = response.headers
     response.close()
     message = f"status {status}{f' ({code})' if code else ''} from {redact(url)}"
-    retry_after = read_retry_after(headers.get("Retry-After", ""))
+    if location := headers.get("Location"):
+        message += (
+            f", which redirects to {redact(location)}. A request is signed for one endpoint, so it "
+            "is not redirected. If you trust the other endpoint, name it in AWS_ENDPOINT_URL_S3"
+        )
+    if code == "AuthorizationHeaderMalformed":
+        message += ". The endpoint expects another region: set AWS_REGION"
+    retry_after = read_retry_after(headers)
     if retry_after is None:
         retry_after = _read_reset(headers.get("x-ratelimit-reset", ""))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -71,9 +81,19 @@ def check_s3_status(response: requests.Response, url: str, stall_timeout: float)
         raise SlowDownError(message, retry_after)
     if code == "RequestTimeTooSkewed":
         clock = describe_clock(read_date(headers.get("Date", "")))
-        raise CredentialsError(f"{message}. Signatures hold for minutes. Set the clock{clock}")
+        raise CredentialsError(
+            f"{message}. The time in the signature differs too much from the server's. Set the "
+            f"clock{clock}"
+        )
+    if code in _EXPIRED_CODES:
+        raise CredentialsError(
+            f"{message}. The session token has expired. Set AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN to new keys"
+        )
     if status in _REFUSED or code in _REFUSED_CODES:
         raise UnauthorizedError(message)
+    if status == HTTPStatus.NOT_IMPLEMENTED:
+        raise RefusedError(message)
     raise find_failure(status, message, retry_after)
 
 

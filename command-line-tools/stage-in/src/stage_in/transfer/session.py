@@ -6,11 +6,12 @@ from importlib.metadata import version
 from typing import Any
 
 import requests
-from requests.adapters import DEFAULT_POOLSIZE, HTTPAdapter
+from requests.adapters import DEFAULT_POOLSIZE
 from requests.auth import AuthBase
 
-from stage_in.errors import TemporaryError, UnknownHostError
-from stage_in.transfer.environment import check_proxy
+from stage_in.errors import ProxyRefusedError, TemporaryError, UnknownHostError
+from stage_in.transfer.connections import Adapter
+from stage_in.transfer.environment import check_proxy, read_environment
 from stage_in.transfer.response import STALL_TIMEOUT, translated_errors
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -40,7 +41,12 @@ class Session(requests.Session):
         self.headers["Accept-Encoding"] = "identity"
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # threads share nothing
         for scheme in ("https://", "http://"):
-            self.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=connections))
+            self.mount(scheme, Adapter(max_retries=0, pool_maxsize=connections))
+
+    def merge_environment_settings(self, *arguments: Any, **options: Any) -> Any:
+        """Read proxies and certificates from the environment."""
+        read = super().merge_environment_settings
+        return read_environment(lambda: read(*arguments, **options))
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return None: there is no redirect to follow."""
@@ -83,8 +89,8 @@ class Session(requests.Session):
                     timeout=self._timeouts,
                     **content,
                 )
-        except UnknownHostError as error:
-            if origin in self._answered:  # then the network is down
+        except (UnknownHostError, ProxyRefusedError) as error:
+            if origin in self._answered:  # then the network or the proxy fails only now
                 raise TemporaryError(str(error)) from error
             raise
         self._answered.add(origin)

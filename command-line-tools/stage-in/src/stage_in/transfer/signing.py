@@ -1,7 +1,7 @@
 """The keys of the object store, and the requests that are signed with them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -20,6 +20,7 @@ _AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _KEY = re.compile(r"[!-~]+")  # what a header and a signature can hold
+_REGION = re.compile(r"[A-Za-z0-9._-]+")  # it is one of the parts that slashes separate
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class S3Keys:
         secret_key: signs the requests; it is never sent.
         session_token: belongs to temporary keys, or is "".
         variable: the environment variable that the access key comes from.
-        endpoint: the URL that the environment names, or "" for the platform's own endpoints.
+        endpoint: the URL that the environment names, or "".
         regions: the regions that signatures are made for, the likeliest first.
     """
 
@@ -59,18 +60,18 @@ class S3Keys:
         Raises:
             CredentialsError: keys are required and there are none, one of a pair is missing, or a
                 variable can't be a key.
-            UsageError: the endpoint is not a URL.
+            UsageError: the endpoint is not a URL, or the region is not a name.
         """
-        url = next((environment[name] for name in _ENDPOINTS if environment.get(name)), "")
+        _, url = _find(environment, _ENDPOINTS)
         pairs = [_CDSE_KEYS, _AWS_KEYS] if url or required else [_CDSE_KEYS]
-        pair = next((pair for pair in pairs if any(environment.get(name) for name in pair)), None)
-        if pair is _AWS_KEYS and not required and not all(environment.get(name) for name in pair):
+        pair = next((pair for pair in pairs if any(_find(environment, pair))), None)
+        if pair is _AWS_KEYS and not required and not all(map(environment.get, pair)):
             pair = None
         if pair is None:
             if required:
                 raise CredentialsError(
-                    "expected keys for S3, found none. Set CDSE_S3_ACCESS_KEY and "
-                    "CDSE_S3_SECRET_KEY to a key pair of your Copernicus Data Space account"
+                    "there are no keys for S3. Set CDSE_S3_ACCESS_KEY and CDSE_S3_SECRET_KEY to a "
+                    "key pair of your Copernicus Data Space account"
                 )
             return None
         access_key, secret_key = (_read_key(environment, name) for name in pair)
@@ -79,7 +80,12 @@ class S3Keys:
         endpoint = _read_endpoint(url) if url else ""
         if session_token:
             check_encryption(" or ".join(_ENDPOINTS), endpoint, "the session token")
-        region = next((environment[name] for name in _REGIONS if environment.get(name)), "")
+        name, region = _find(environment, _REGIONS)
+        if region and not _REGION.fullmatch(region):
+            raise UsageError(
+                f"{name} must be the name of a region, with only letters, digits, dots, hyphens "
+                "and underscores, but has other characters"
+            )
         return cls(
             access_key,
             secret_key,
@@ -90,9 +96,16 @@ class S3Keys:
         )
 
     @property
+    def are_for_another_service(self) -> bool:
+        """Whether the environment names an endpoint that is none of the platform's."""
+        return bool(self.endpoint) and self.endpoint not in S3_ENDPOINTS
+
+    @property
     def endpoints(self) -> tuple[str, ...]:
         """The URLs below which objects are requested, in the order in which they are tried."""
-        return (self.endpoint,) if self.endpoint else S3_ENDPOINTS
+        if self.are_for_another_service:
+            return (self.endpoint,)
+        return tuple(sorted(S3_ENDPOINTS, key=lambda endpoint: endpoint != self.endpoint))
 
 
 class SigningAuth(AuthBase):
@@ -119,8 +132,8 @@ class SigningAuth(AuthBase):
         url = request.url or ""
         if get_origin(url) not in {get_origin(endpoint) for endpoint in self._keys.endpoints}:
             raise VerificationError(
-                "expected an S3 endpoint of the platform or the one that the environment names, "
-                f"found {redact(url)}. No request was sent there"
+                f"the host of {redact(url)} is neither an S3 endpoint of the platform nor the one "
+                "that the environment names. No request was sent there"
             )
         keys = self._keys
         # It changes while it signs, so each request has its own.
@@ -135,13 +148,19 @@ class SigningAuth(AuthBase):
         return signed
 
 
+def _find(environment: Mapping[str, str], names: Sequence[str]) -> tuple[str, str]:
+    """Return the first variable that is set, and its value without surrounding white space."""
+    values = ((name, environment.get(name, "").strip()) for name in names)
+    return next((found for found in values if found[1]), ("", ""))
+
+
 def _read_key(environment: Mapping[str, str], name: str) -> str:
     key = read_secret(environment, name)
     if not _KEY.fullmatch(key):
         found = "other characters" if key else "none"
         raise CredentialsError(
-            f"expected a key for S3 in {name}, which has only printable ASCII characters, found "
-            f"{found}. Set both keys of a pair"
+            f"{name} must contain a key for S3, which has only printable ASCII characters, but "
+            f"contains {found}. Set both keys of a pair"
         )
     return key
 
@@ -155,6 +174,7 @@ def _read_endpoint(url: str) -> str:
     path = url.partition("://")[2].partition("/")[2].rstrip("/")
     if re.search("[?#]", path):
         raise UsageError(
-            f"expected a URL without a query in {' or '.join(_ENDPOINTS)}, found {redact(url)}"
+            f"{' or '.join(_ENDPOINTS)} must contain a URL without a query, but contains "
+            f"{redact(url)}"
         )
     return f"{origin}/{path}" if path else origin

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -58,16 +59,19 @@ def check_status(
     status = response.status_code
     explanation = _read_explanation(ResponseBody(response, url, stall_timeout=stall_timeout))
     message = f"status {status}{explanation} from {redact(url)}"
-    retry_after = read_retry_after(response.headers.get("Retry-After", ""))
+    retry_after = read_retry_after(response.headers)
     token = response.request.headers.get("Authorization", "").removeprefix("Bearer ")
     response.close()
     if status == HTTPStatus.TOO_MANY_REQUESTS or _BUSY.search(message):
         # Requests with a token are those for which the platform counts slots.
         raise (BusyError if token else TemporaryError)(message, retry_after)
     if status in _UNAUTHORIZED:
+        refused = UnauthorizedError(message)
         if status == HTTPStatus.UNAUTHORIZED and token:
             tokens.refused(token, read_date(response.headers.get("Date", "")))
-        raise UnauthorizedError(message)
+        if token:
+            refused.add_note("The platform refused the access token: cdse-token prints a new one.")
+        raise refused
     raise find_failure(status, message, retry_after)
 
 
@@ -101,7 +105,7 @@ def find_failure(status: int, message: str, retry_after: float | None) -> StageI
 
 
 def _read_explanation(body: ResponseBody) -> str:
-    """Return what the service says in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
+    """Return the explanation in the body of an error, such as ` (DAT-ZIP-604 Token …)`."""
     try:
         fields = json.loads(body.read(MAX_EXPLANATION_SIZE))
         text = f"{fields['code']} {fields['message']}"
@@ -118,11 +122,16 @@ def read_date(value: str) -> float:
         return time.time()
 
 
-def read_retry_after(value: str) -> float | None:
-    """Read a Retry-After header: seconds or a date (RFC 9110, section 10.2.3)."""
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read a Retry-After header: seconds or a date (RFC 9110, section 10.2.3).
+
+    A date is compared with the server's clock, because this machine's may be wrong.
+    """
+    value = headers.get("Retry-After", "")
     if value.isascii() and value.isdigit():
         return float(value)
     try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+        until = parsedate_to_datetime(value).timestamp()
+        return max(until - read_date(headers.get("Date", "")), 0.0)
     except (TypeError, ValueError, OverflowError):
         return None

@@ -85,7 +85,7 @@ class Token:
     def expiry(self) -> str:
         """When it expires, for a message."""
         try:
-            return f"{datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M:%S} UTC"
+            return f"at {datetime.fromtimestamp(self.expires, UTC):%Y-%m-%d %H:%M:%S} UTC"
         except (ValueError, OverflowError, OSError):  # infinity, or a year beyond the calendar
             return "at an unknown time"
 

@@ -32,7 +32,7 @@ def request_token(url: str, fields: dict[str, str], remedy: str) -> dict[str, An
     if status in _REJECTED:
         reason = answer.get("error_description") or answer.get("error") or "no reason given"
         raise CredentialsError(
-            f"the token endpoint {redact(url)} refuses: {excerpt(reason, 200)}. {remedy}"
+            f"the token endpoint {redact(url)} refuses the login: {excerpt(reason, 200)}. {remedy}"
         )
     if status != HTTPStatus.OK:
         raise TemporaryError(f"status {status} from the token endpoint {redact(url)}")

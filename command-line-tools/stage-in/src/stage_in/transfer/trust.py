@@ -128,6 +128,6 @@ def _parse_origin(text: str) -> str:
         if "/" not in text.partition("://")[2].removesuffix("/"):
             return origin
     raise UsageError(
-        "expected origins such as https://mirror.example:8443 in CDSE_TRUSTED_HOSTS, "
-        f"found {redact(text)!r}"
+        "CDSE_TRUSTED_HOSTS must contain origins such as https://mirror.example:8443, but "
+        f"contains {redact(text)!r}"
     )

@@ -1,0 +1,83 @@
+"""Connections for requests: to the address that answers, and without interim responses."""
+
+import http.client
+import socket
+from contextlib import suppress
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+
+ADDRESS_TIMEOUT = 2.0  # seconds for one address, while there are others to try
+MAX_INTERIM = 20  # interim responses before the final one; servers send one or two
+_reached: dict[str, str] = {}  # by host: the address that has answered last
+
+
+class Adapter(HTTPAdapter):
+    """Makes connections of the kinds in this module."""
+
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        """Return the pool of connections to a host or its proxy."""
+        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        pool.ConnectionCls = _adapt(pool.ConnectionCls)
+        return pool
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """A response that comes after all interim ones, such as 103 (RFC 9110, section 15.2).
+
+    http.client skips only status 100, any number of times. It takes another one for the whole
+    response, and the final response for that to the next request on the connection.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the status line of the final response."""
+        for _ in range(MAX_INTERIM + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException(f"more than {MAX_INTERIM} interim responses")
+
+
+@cache
+def _adapt(kind: Any) -> Any:
+    """Return a kind of connection like this one, with what this module adds."""
+    if kind.response_class is _FinalResponse:
+        return kind
+    attributes: dict[str, Any] = {"response_class": _FinalResponse}
+    if kind._new_conn is HTTPConnection._new_conn:  # not through SOCKS, which may resolve the name
+        attributes["_new_conn"] = _connect
+    return type(kind.__name__, (kind,), attributes)
+
+
+def _connect(connection: Any) -> socket.socket:
+    """Connect to the first address of a host that answers soon.
+
+    urllib3 waits for each address as long as for a single one. Where IPv6 leads nowhere, every
+    connection would be late.
+    """
+    host, timeout = connection._dns_host, connection.timeout
+    addresses = _resolve(host, connection.port)
+    addresses.sort(key=lambda address: address != _reached.get(host))
+    try:
+        for address in addresses if len(addresses) > 1 else []:
+            connection._dns_host, connection.timeout = address, min(timeout, ADDRESS_TIMEOUT)
+            with suppress(urllib3.exceptions.HTTPError):
+                found = HTTPConnection._new_conn(connection)
+                found.settimeout(timeout)  # for TLS and the answer of a proxy
+                _reached[host] = address
+                return found
+    finally:
+        connection._dns_host, connection.timeout = host, timeout
+    return HTTPConnection._new_conn(connection)  # which waits longer, or fails with the reason
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    with suppress(OSError, UnicodeError):
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return []
