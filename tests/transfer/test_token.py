@@ -45,6 +45,16 @@ def test_a_token_is_stale_some_time_before_it_expires(
         assert (token.is_stale, token.is_expired(now)) == (stale, expired)
 
 
+@pytest.mark.parametrize(("expires", "date"), [(1600, 1600), (1600.5, 1600)])
+def test_a_token_refused_in_the_second_in_which_it_expires_has_expired(
+    expires: float, date: int
+) -> None:
+    """A Date header is in whole seconds."""
+    token = Token.parse(make_token(iat=1000, exp=expires))
+    assert token.is_expired(date)
+    assert not token.is_expired(date - 1)
+
+
 def test_the_life_of_a_received_token_counts_from_its_receipt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

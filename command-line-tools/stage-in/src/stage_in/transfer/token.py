@@ -1,4 +1,4 @@
-"""The platform's tokens: and their claims."""
+"""The platform's tokens and their claims."""
 
 import base64
 import json
@@ -78,8 +78,13 @@ class Token:
         return time.time() > self.expires - margin
 
     def is_expired(self, now: float) -> bool:
-        """Tell whether it has expired at a time of the platform's clock, in seconds since 1970."""
-        return now > self.expires
+        """Tell whether it has expired in a second of the platform's clock.
+
+        Args:
+            now: the second, since 1970. A Date header leaves out the fraction, so the service may
+                have answered up to a second later.
+        """
+        return now + 1 > self.expires
 
     @property
     def expiry(self) -> str:
