@@ -262,7 +262,9 @@ def main(
         _summarise(server)
         if ready is not None:
             _write(ready, "".join(f"export {k}={shlex.quote(v)}\n" for k, v in variables.items()))
-            click.echo(f"\nTo set the variables for clients: . {ready}")
+            # `.` looks up a name without a slash on PATH in most shells.
+            path = shlex.quote(str(ready.absolute()))
+            click.echo(f"\nTo set the variables for clients: . {path}")
         signal.sigwait(stops)
 
 

@@ -1,3 +1,4 @@
+import os
 import shlex
 import signal
 import subprocess
@@ -23,7 +24,7 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
         [
             *command,
             "--ready",
-            str(ready),
+            ready.name,
             "--fault",
             "status=503 path=*.SAFE",
             "--seed",
@@ -32,7 +33,8 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
             "--host",
             "127.0.0.2",
         ],
-        cwd=Path(__file__).parents[2],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -57,6 +59,10 @@ def test_runs_until_a_signal_stops_it(safe: Path, tmp_path: Path, stop: int) -> 
     assert process.returncode == 0
     assert errors == ""
     assert variables["SANDBOX_ITEM"] in out
+    reading = out.rpartition("To set the variables for clients: ")[2].strip()
+    printing = f'{reading}; printf %s "$SANDBOX_ITEM"'
+    printed = subprocess.check_output(["sh", "-euc", printing], cwd=tmp_path, text=True)
+    assert printed == variables["SANDBOX_ITEM"]
     assert variables["SANDBOX_ITEM"].startswith("http://127.0.0.2:")
     assert Path(variables["SANDBOX_SAFE"]) == safe
     assert any(href.startswith(x) for x in variables["CDSE_TRUSTED_HOSTS"].split(","))
