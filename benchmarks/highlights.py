@@ -12,12 +12,12 @@ _SENTENCES = (
     "**The catalog is verified, or it is absent.** Each file is compared with its digest in the "
     "product's `manifest.safe`, and the catalog appears complete or not at all. In a soak test, "
     "{staged} of {products} products were staged intact while faults disturbed {struck} requests.",
-    "**It is fast within the quota.** The platform grants an account four parallel downloads of "
+    "**It downloads in parallel.** The platform grants an account four parallel downloads of "
     "20 MB/s each. At these limits, a product of 600 MB takes {nodes:.1f} s as single files and "
     "{s3:.1f} s over S3, compared with {curl:.1f} s for `curl` and `unzip`.",
     "**It downloads only what you need.** The three bands B02, B03 and B04 of the same product are "
     "{bands:.0f} MB and take {bands_wall:.1f} s.",
-    "**It is frugal, and it resumes.** With single files or over S3, a run needs "
+    "**It needs little disk space, and it resumes.** With single files or over S3, a run needs "
     "{disk:.1f} times the product's size in disk space, and {memory:.0f} MB of memory in the "
     "larger of its two processes. "
     "After a failure, the next run downloads only the files that are missing or damaged.",
