@@ -1,5 +1,6 @@
 """Connections for requests: to the address that answers, without interim responses, and kept."""
 
+import base64
 import http.client
 import socket
 import ssl
@@ -11,6 +12,7 @@ from typing import Any
 
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import get_auth_from_url
 from urllib3.connection import HTTPConnection
 
 ADDRESS_TIMEOUT = 2.0  # seconds for one address, while there are others to try
@@ -20,6 +22,15 @@ _reached: dict[str, str] = {}  # by host: the address that has answered last
 
 class Adapter(HTTPAdapter):
     """Makes connections of the kinds in this module."""
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Return the headers with which a proxy is asked: user and password in its URL, in UTF-8.
+
+        requests knows only Latin-1, and other clients send what the URL encodes.
+        """
+        user, password = get_auth_from_url(proxy)
+        login = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {login}"} if user else {}
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
         """Return the pool of connections to a host or its proxy."""
