@@ -217,9 +217,7 @@ def test_an_endless_list(stage_in: StageIn, platform: Sandbox, new: Path) -> Non
     assert "deeper" in run.reason
 
 
-def test_the_list_goes_on_where_it_failed(
-    stage_in: StageIn, platform: Sandbox, new: Path
-) -> None:
+def test_the_list_goes_on_where_it_failed(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
     """It takes many requests: if each failure began it anew, a busy service would never end it."""
     platform.faults.add("status=503 on=download path=*HTML*/Nodes times=2")
     run = stage_in(platform.item_url(new.name), "--transport", "nodes")
