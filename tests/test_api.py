@@ -267,6 +267,39 @@ def test_failures_on_this_machine(platform: Sandbox, new: Path) -> None:
     assert [path.name for path in Path.cwd().rglob("*")] == ["catalog", "mine.txt"]
 
 
+@pytest.mark.parametrize("transport", ["nodes", "zip"])
+@pytest.mark.parametrize(
+    "error", [ValueError("I/O operation on closed file"), OSError(32, "Broken pipe"), KeyError(1)]
+)
+def test_exceptions_of_the_callback(
+    platform: Sandbox, new: Path, error: Exception, transport: str
+) -> None:
+    """They are neither failures of the server, which would be repeated, nor of the disk."""
+
+    def fail(received: int, expected: int) -> None:
+        if received:
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        stage(platform.item_url(new.name), transport=transport, progress=fail)
+    assert caught.value is error
+    assert not Path("catalog").exists()
+    assert set(count_downloads(platform).values()) == {1}
+
+
+def test_a_bug_whose_causes_form_a_circle(
+    platform: Sandbox, new: Path, process: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        first, second = ValueError("first"), ValueError("second")
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    process.setattr("stage_in.staging.Staging.stage_catalog", fail)
+    with pytest.raises(ValueError, match="first"):
+        stage(platform.item_url(new.name))
+
+
 def test_the_example_in_the_docstring(platform: Sandbox, new: Path) -> None:
     assert stage.__doc__
     variables = {"item_url": platform.item_url(new.name)}

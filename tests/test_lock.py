@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +55,22 @@ def test_one_at_a_time(folder: Path) -> None:
         Lock(folder).acquire()
     lock.release()
     assert_free(folder)
+
+
+def test_a_process_forked_meanwhile_does_not_keep_the_lock(folder: Path) -> None:
+    """A program that calls `stage` may have a pool of processes."""
+    lock = Lock(folder)
+    lock.acquire()
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        lock.release()
+        assert_free(folder)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_one_at_a_time_without_flock(folder: Path, no_flock: None) -> None:

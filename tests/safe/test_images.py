@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -154,3 +155,10 @@ def test_a_machine_with_less_memory_than_the_limit(monkeypatch: pytest.MonkeyPat
             images.check()
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def test_paths_of_modules_that_are_no_strings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks add objects such as Path to sys.path, which imports skip."""
+    monkeypatch.setattr("sys.path", [Path("/notebook"), None, *sys.path])
+    with Images() as images:
+        images.check()

@@ -215,3 +215,14 @@ def test_an_endless_list(stage_in: StageIn, platform: Sandbox, new: Path) -> Non
     run = stage_in(platform.item_url(new.name), "--patience", "5")
     assert run.code == 65
     assert "deeper" in run.reason
+
+
+def test_the_list_goes_on_where_it_failed(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
+    """It takes many requests: if each failure began it anew, a busy service would never end it."""
+    platform.faults.add("status=503 on=download path=*HTML*/Nodes times=2")
+    run = stage_in(platform.item_url(new.name), "--transport", "nodes")
+    assert run.code == 0, run.log
+    lists = [x.path for x in platform.log if x.path.endswith("/Nodes")]
+    assert {path: lists.count(path) for path in lists if lists.count(path) > 1} == {
+        next(path for path in lists if "HTML" in path): 3
+    }

@@ -1,6 +1,7 @@
-"""Hosts with an address that does not answer, and interim responses."""
+"""Hosts with an address that does not answer, interim responses, and connections that end."""
 
 import socket
+import struct
 import threading
 import time
 from contextlib import ExitStack, closing, suppress
@@ -124,3 +125,57 @@ def test_a_host_none_of_whose_addresses_answers(monkeypatch: pytest.MonkeyPatch)
     add_host(monkeypatch, "dual.example", "127.0.0.2", "127.0.0.3")
     with Session(5) as session, pytest.raises(TemporaryError, match="refused at http://dual"):
         session.open("http://dual.example:1/", NoAuth())
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_kept_connections_may_end_at_any_time(reset: bool) -> None:
+    """A request on an old connection is made again on another one, without a failed attempt.
+
+    A server or a gateway may close a connection that it has promised to keep, while the next
+    request is on its way.
+    """
+
+    def serve() -> None:
+        for number in range(1, 5):
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as lines:
+                while lines.readline() != b"\r\n":
+                    pass
+                if number == 4:
+                    return
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+                lines.readline()
+                if reset:
+                    option = struct.pack("ii", 1, 0)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, Session(5) as session:
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        for number in ("1", "2", "3"):
+            with closing(session.open(url, NoAuth())) as response:
+                assert response.text == number
+        with pytest.raises(TemporaryError, match="closed connection without response"):
+            session.open(url, NoAuth())  # the new connection fails as well
+
+
+def test_only_requests_that_change_nothing_are_made_again() -> None:
+    requests = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as lines:
+            for answer in (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0", b""):
+                requests.append(lines.readline())
+                while lines.readline() != b"\r\n":
+                    pass
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, Session(5) as session:
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with closing(session.open(url, NoAuth())) as response:
+            assert response.text == "0"
+        with pytest.raises(TemporaryError):
+            session.open(url, NoAuth(), method="DELETE")
+    assert requests == [b"GET / HTTP/1.1\r\n", b"DELETE / HTTP/1.1\r\n"]

@@ -1,7 +1,9 @@
 """The environment variables that name proxies and certificates."""
 
+import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -244,6 +246,28 @@ def test_variables_that_do_not_concern_the_host_are_ignored(
     run = stage_in(platform.item_url(new.name), **found)
     assert run.code == 0, run.log
     assert bool(Forward.hosts) == ("HTTP_PROXY" in variables)
+
+
+def test_the_login_of_a_proxy_is_sent_in_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any character of a password can be sent, as the bytes that the URL encodes."""
+    headers = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            headers.append(connection.recv(10_000))
+            connection.sendall(b"HTTP/1.1 407 Login\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        proxy = f"http://us%20er:%E2%82%AC%40%C3%B6@127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with Session(5) as session, pytest.raises(UsageError, match="or another one"):
+            session.open("https://stac.example/x", NoAuth())
+        thread.join()
+    login = base64.b64encode("us er:€@ö".encode())
+    assert b"Proxy-Authorization: Basic " + login + b"\r\n" in headers[0]
 
 
 @pytest.mark.parametrize(

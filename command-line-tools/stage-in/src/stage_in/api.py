@@ -2,14 +2,15 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from stage_in.errors import StageInError, UsageError
-from stage_in.machine import machine_faults_named
+from stage_in.machine import iterate_causes, machine_faults_named
 from stage_in.secrets import register_environment, strike
 from stage_in.settings import PATIENCE, TRANSPORTS, Settings
+from stage_in.transfer.arrivals import OnNews
 from stage_in.transfer.quota import MAX_CONNECTIONS, MAX_OTHER_CONNECTIONS
 
 if TYPE_CHECKING:
@@ -19,6 +20,29 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _CallbackError(BaseException):
+    """What the caller's own function has raised.
+
+    Not an Exception, because nothing may take it for a failure of the server or the disk.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _guard(progress: OnNews) -> OnNews:
+    """Return a function that calls this one and wraps its exceptions."""
+
+    def call(received: int, expected: int) -> None:
+        try:
+            progress(received, expected)
+        except Exception as error:
+            raise _CallbackError(error) from None
+
+    return call
 
 
 def _without_secrets(function: Callable[P, T]) -> Callable[P, T]:
@@ -31,24 +55,21 @@ def _without_secrets(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> T:
         register_environment(os.environ)
+        failure: Exception
         try:
             return function(*arguments, **options)
+        except _CallbackError as wrapped:
+            failure = wrapped.error
         except StageInError as error:
             error.__cause__ = error.__context__ = None
             failure = error.with_traceback(None)
         except Exception as bug:
-            for link in _list_chain(bug):
+            for link in iterate_causes(bug):
                 link.args = tuple(strike(arg) if isinstance(arg, str) else arg for arg in link.args)
             raise
         raise failure
 
     return call
-
-
-def _list_chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 @_without_secrets
@@ -87,7 +108,8 @@ def stage(
         verify: whether digests are checked; sizes always are.
         access_token: used in place of the credentials in the environment.
         progress: called with the bytes received and expected whenever they change, from several
-            threads, but never by two at once.
+            threads, but never by two at once. If it raises an exception, this function ends with
+            that.
 
     Returns:
         The staged catalog, with one item for each product.
@@ -138,7 +160,8 @@ def stage(
     access = Access.from_environment(os.environ, transport, access_token)
     access.check_connections(connections)
     settings = Settings(bands, transport, connections, patience, verify)
-    staging = Staging(access, settings, progress or (lambda received, expected: None))
+    on_news = _guard(progress) if progress else (lambda received, expected: None)
+    staging = Staging(access, settings, on_news)
     with Images() as images:
         path = staging.stage_catalog(list_references(items), Path(output_dir), images)
     return pystac.Catalog.from_file(str(path))

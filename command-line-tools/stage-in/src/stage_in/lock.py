@@ -143,6 +143,8 @@ class Lock:
         if self.folder >= 0:
             os.close(self.folder)
         if self._descriptor >= 0:
+            # A process that was forked meanwhile has the descriptor, too, and would keep the lock.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
         else:

@@ -51,8 +51,9 @@ class Images:
         self._start()
 
     def _start(self) -> None:
+        path = [str(entry) for entry in sys.path if isinstance(entry, str)]  # imports skip others
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"import sys; sys.path[:] = {path!r}; "
             "from stage_in.safe.image_process import main; main()"
         )
         environment = {

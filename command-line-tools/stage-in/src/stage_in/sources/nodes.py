@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from stage_in.errors import BusyError, SourceError, UnauthorizedError, VerificationError
+from stage_in.errors import (
+    BusyError,
+    SourceError,
+    TemporaryError,
+    UnauthorizedError,
+    VerificationError,
+)
 from stage_in.safe.manifest import Entry
 from stage_in.safe.parts import Range
 from stage_in.safe.paths import check_path
@@ -46,6 +52,7 @@ class NodesSource:
         self._arrivals = arrivals
         self.connections = connections
         self._left: dict[str, int] = {}
+        self._listed: dict[str, list[tuple[str, int, int]]] = {}
         self._product_size = 0
         self._started = 0.0
         self.name = "nodes"
@@ -71,10 +78,17 @@ class NodesSource:
         """
         files: dict[str, int] = {}
         folders = [""]
+        listed, self._listed = self._listed, {}
         seen = 0
         while folders:
             folder = folders.pop()
-            for name, size, children in self._list_folder(folder):
+            if folder not in listed:
+                try:
+                    listed[folder] = self._list_folder(folder)
+                except TemporaryError:
+                    self._listed = listed  # the next attempt requests the others only
+                    raise
+            for name, size, children in listed[folder]:
                 seen += 1
                 path = check_path(f"{folder}{name}", f"the nodes of {self._product.id}")
                 if "/" in name:

@@ -1,14 +1,18 @@
-"""Connections for requests: to the address that answers, and without interim responses."""
+"""Connections for requests: to the address that answers, without interim responses, and kept."""
 
+import base64
 import http.client
 import socket
-from contextlib import suppress
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import get_auth_from_url
 from urllib3.connection import HTTPConnection
 
 ADDRESS_TIMEOUT = 2.0  # seconds for one address, while there are others to try
@@ -18,6 +22,15 @@ _reached: dict[str, str] = {}  # by host: the address that has answered last
 
 class Adapter(HTTPAdapter):
     """Makes connections of the kinds in this module."""
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Return the headers with which a proxy is asked: user and password in its URL, in UTF-8.
+
+        requests knows only Latin-1, and other clients send what the URL encodes.
+        """
+        user, password = get_auth_from_url(proxy)
+        login = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {login}"} if user else {}
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
         """Return the pool of connections to a host or its proxy."""
@@ -43,15 +56,61 @@ class _FinalResponse(http.client.HTTPResponse):
         raise http.client.HTTPException(f"more than {MAX_INTERIM} interim responses")
 
 
+class StaleConnectionError(ConnectionResetError):
+    """A connection that was kept open has been closed before its next request was answered.
+
+    A server may close it at any time, also while a request is on the way to it. A request that can
+    be repeated then needs another connection and no pause (RFC 9112, section 9.3.1).
+    """
+
+
+class _KeptConnection(HTTPConnection):
+    """A connection that tells the end of an old connection from the failure of a new one."""
+
+    _has_answered = False
+
+    def connect(self) -> None:
+        """Connect."""
+        self._has_answered = False
+        super().connect()
+
+    def request(self, *arguments: Any, **options: Any) -> None:
+        """Send a request."""
+        with self._noticing_end():
+            super().request(*arguments, **options)
+
+    def getresponse(self) -> Any:
+        """Return the response.
+
+        Raises:
+            StaleConnectionError: there is none, but there was one to an earlier request.
+        """
+        with self._noticing_end():
+            response = super().getresponse()
+        self._has_answered = True
+        return response
+
+    @contextmanager
+    def _noticing_end(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # there may be a response all the same
+            raise
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            if not self._has_answered:
+                raise
+            raise StaleConnectionError(*error.args) from error
+
+
 @cache
 def _adapt(kind: Any) -> Any:
     """Return a kind of connection like this one, with what this module adds."""
-    if kind.response_class is _FinalResponse:
+    if issubclass(kind, _KeptConnection):
         return kind
     attributes: dict[str, Any] = {"response_class": _FinalResponse}
     if kind._new_conn is HTTPConnection._new_conn:  # not through SOCKS, which may resolve the name
         attributes["_new_conn"] = _connect
-    return type(kind.__name__, (kind,), attributes)
+    return type(kind.__name__, (_KeptConnection, kind), attributes)
 
 
 def _connect(connection: Any) -> socket.socket:

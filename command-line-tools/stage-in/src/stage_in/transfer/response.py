@@ -27,8 +27,8 @@ STALL_TIMEOUT = 60.0  # seconds without a byte after which a connection is close
 MIN_RATE = 1000.0  # bytes/s over that time, below which it is closed as well
 
 PROXY_LOGIN = (
-    "the proxy requires a login (status 407). Write user and password into the URL in HTTPS_PROXY "
-    "or HTTP_PROXY: http://user:password@proxy.example:3128"
+    "the proxy requires a login, or another one (status 407). Write user and password into the URL "
+    "in HTTPS_PROXY or HTTP_PROXY: http://user:password@proxy.example:3128"
 )
 _SOCKS_LOGIN = (
     "the proxy requires a login, or another one (SOCKS5). Write user and password into its URL: "

@@ -10,7 +10,8 @@ from requests.adapters import DEFAULT_POOLSIZE
 from requests.auth import AuthBase
 
 from stage_in.errors import ProxyRefusedError, TemporaryError, UnknownHostError
-from stage_in.transfer.connections import Adapter
+from stage_in.machine import iterate_causes
+from stage_in.transfer.connections import Adapter, StaleConnectionError
 from stage_in.transfer.environment import check_proxy, read_environment
 from stage_in.transfer.response import STALL_TIMEOUT, translated_errors
 
@@ -79,7 +80,7 @@ class Session(requests.Session):
             self._reachable.add(origin)
         try:
             with translated_errors(url):
-                response = self.request(
+                response = self._send_anew(
                     method,
                     url,
                     auth=auth,
@@ -95,6 +96,19 @@ class Session(requests.Session):
             raise
         self._answered.add(origin)
         return response
+
+    def _send_anew(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Make a request; again if the server has closed the connection that was kept for it.
+
+        This ends, because each such failure takes one of the connections that are kept.
+        """
+        while True:
+            try:
+                return self.request(method, url, **options)
+            except requests.exceptions.ConnectionError as error:
+                is_stale = any(isinstance(e, StaleConnectionError) for e in iterate_causes(error))
+                if method != "GET" or not is_stale:
+                    raise
 
 
 def user_agent() -> str:
