@@ -173,6 +173,7 @@ def test_killed_runs_resume(
 ) -> None:
     """After each kill the catalog is absent, and the next run fetches nothing again."""
     platform.limits = Limits(connections=4, rate=300_000)
+    stall = platform.faults.add(f"on=download path=*{three[2].name}*INSPIRE* stall=600")
     references = list_references(platform, three)
     for _ in range(3):
         with stage_in.start(*references, "--verbose") as process:
@@ -184,6 +185,7 @@ def test_killed_runs_resume(
     arrived = list_arrived(stage_in, three)
     assert arrived
     platform.limits = Limits()
+    platform.faults.remove(stall)
     platform.log.clear()
     run = stage_in(*references)
     assert run.code == 0, run.log
