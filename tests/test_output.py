@@ -314,11 +314,17 @@ def test_resuming_after_a_bug(
     patch = tmp_path / "patch"
     patch.mkdir()
     (patch / "sitecustomize.py").write_text(
-        "import time\n"
+        "import threading\n"
         f"import stage_in.{module}\n"
+        "from stage_in.sources.completion import Completion\n"
+        "complete, verified = Completion.complete, threading.Event()\n"
+        "def complete_and_tell(*args):\n"
+        "    complete(*args)\n"
+        "    verified.set()\n"
         "def bug(*args):\n"
-        "    time.sleep(2)  # other threads verify files meanwhile\n"
+        "    verified.wait(60)  # another thread verifies a file\n"
         "    raise ZeroDivisionError('an example of a bug')\n"
+        "Completion.complete = complete_and_tell\n"
         f"stage_in.{module}.{name} = bug\n"
     )
     options = ("--transport", transport)
