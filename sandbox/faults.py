@@ -59,7 +59,7 @@ class Fault:
         empty: Respond with status 200 and an empty body.
         reset: Reset the connection (RST) at this position; "start" is before the response begins.
         cut: Close the connection at this position.
-        stall: Send nothing for this many seconds.
+        stall: Send nothing for this many seconds, or until the rule is removed.
         at: Position at which to stall; before the response begins by default.
         slow: Maximum bytes per second.
         whole: Respond to a request for a range with status 200 and the whole body.
@@ -184,8 +184,13 @@ class Fault:
         packed = await asyncio.to_thread(gzip.compress, whole, 1, mtime=0)
         return replace(response, headers=headers | {"Content-Encoding": "gzip"}, body=(packed,))
 
-    def transforms(self, response: Response) -> list[Transform]:
-        """Return the changes that the rule makes to the body while it is sent."""
+    def transforms(self, response: Response, is_over: Callable[[], bool]) -> list[Transform]:
+        """Return the changes that the rule makes to the body while it is sent.
+
+        Args:
+            response: The response.
+            is_over: Tells whether the rule has been removed.
+        """
         length = size(response.body)
         found: list[Transform] = []
         if self.corrupt is not None:
@@ -195,7 +200,8 @@ class Fault:
         if self.slow is not None:
             found.append(partial(streams.throttle, rate=self.slow))
         if self.stall is not None and self.at is not None:
-            found.append(partial(streams.stall, at=offset(self.at, length), seconds=self.stall))
+            at = offset(self.at, length)
+            found.append(partial(streams.stall, at=at, seconds=self.stall, is_over=is_over))
         if self.cut is not None:
             at = offset(self.cut, length)
             found.append(partial(streams.break_off, at=at, how=CloseConnection))
@@ -216,12 +222,14 @@ class Rule:
         fault: The fault.
         seen: Number of requests that matched.
         used: Number of requests that were affected.
+        is_removed: Whether it is no longer active.
     """
 
     def __init__(self, fault: Fault, seed: str = "") -> None:
         self.fault = fault
         self.seen = 0
         self.used = 0
+        self.is_removed = False
         self._seed = seed
         self._requests: Counter[str] = Counter()
 
@@ -277,29 +285,30 @@ class Faults:
         return rule
 
     def remove(self, rule: Rule) -> None:
-        """Deactivate a rule, if it is active."""
+        """Deactivate a rule, if it is active; what it stalls goes on."""
         with self._lock:
+            rule.is_removed = True
             self._rules = [other for other in self._rules if other is not rule]
 
     def clear(self) -> None:
         """Deactivate all rules."""
-        with self._lock:
-            self._rules.clear()
+        for rule in self.rules:
+            self.remove(rule)
 
-    def replacing(self, role: str, path: str) -> Fault | None:
-        """Return the fault that replaces the response to a request, if there is one."""
+    def replacing(self, role: str, path: str) -> Rule | None:
+        """Return the rule that replaces the response to a request, if there is one."""
         with self._lock:
             for rule in self._rules:
                 fault = rule.fault
                 if fault.replaces and fault.matches(role, path) and rule.affects(path):
-                    return fault
+                    return rule
         return None
 
-    def altering(self, role: str, path: str) -> list[Fault]:
-        """Return the faults that alter the response to a request."""
+    def altering(self, role: str, path: str) -> list[Rule]:
+        """Return the rules that alter the response to a request."""
         with self._lock:
             return [
-                rule.fault
+                rule
                 for rule in self._rules
                 if not rule.fault.replaces and rule.fault.matches(role, path) and rule.affects(path)
             ]

@@ -102,7 +102,7 @@ class Log:
             )
             return list(self._exchanges.values())
 
-    def wait(self, condition: Callable[[Exchange], bool], timeout: float = 10.0) -> Exchange:
+    def wait(self, condition: Callable[[Exchange], bool], timeout: float = 60.0) -> Exchange:
         """Wait for an exchange that meets a condition, and return the first one.
 
         Raises:

@@ -7,6 +7,7 @@ hosts, too: ``requests`` strips Authorization at a redirect.
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from sandbox.faults import Fault, Faults
+from sandbox.faults import Faults, Rule
 from sandbox.items import LEGACY_PATH, NEW_PATH, legacy_item, new_item
 from sandbox.key_manager import KEYS_PATH, KeyManager
 from sandbox.limits import Limits, Sessions
@@ -30,7 +31,7 @@ from sandbox.s3 import ObjectStore
 from sandbox.services import ROLES, Page, Services, token, too_many_sessions
 from sandbox.sigv4 import Key
 from sandbox.store import ServedProduct, Store
-from sandbox.streams import throttle
+from sandbox.streams import pause, throttle
 from sandbox.tokens import REALM, TOKEN_PATH, Account, Issuer
 
 HOST = "127.0.0.1"
@@ -92,7 +93,8 @@ class Sandbox:
         self._services = Services(self._store, self._issuer, self.s3, self.origins)
         self._services.ranges = ranges
         self._sessions = Sessions()
-        self._sites: dict[str, web.TCPSite] = {}
+        self._sites: dict[str, web.BaseSite] = {}
+        self._reserved: dict[str, socket.socket] = {}
         self._runners: dict[str, web.ServerRunner] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._started = threading.Event()
@@ -299,7 +301,7 @@ class Sandbox:
         try:
             yield
         finally:
-            self._await(self._listen(role, int(self.origins[role].rpartition(":")[2])))
+            self._await(self._listen(role))
 
     def _await(self, coroutine: Any) -> None:
         if self._loop is None:
@@ -335,8 +337,14 @@ class Sandbox:
             for runner in self._runners.values():
                 await runner.cleanup()
 
-    async def _listen(self, role: str, port: int) -> None:
-        self._sites[role] = web.TCPSite(self._runners[role], self._host, port, backlog=256)
+    async def _listen(self, role: str, port: int = 0) -> None:
+        """Listen on a port; after `_close`, on the same one again."""
+        runner, reserved = self._runners[role], self._reserved.pop(role, None)
+        self._sites[role] = (
+            web.TCPSite(runner, self._host, port, backlog=256)
+            if reserved is None
+            else web.SockSite(runner, reserved, backlog=256)
+        )
         await self._sites[role].start()
         if role not in self.origins:
             address = self._runners[role].addresses[0]
@@ -344,6 +352,10 @@ class Sandbox:
 
     async def _close(self, role: str) -> None:
         await self._sites[role].stop()
+        # A socket that does not listen refuses connections, and no other process gets its port.
+        self._reserved[role] = socket.socket()
+        self._reserved[role].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved[role].bind((self._host, int(self.origins[role].rpartition(":")[2])))
         server = self._runners[role].server
         if server is not None:
             await server.shutdown(0.01)
@@ -374,9 +386,9 @@ class Sandbox:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            response, faults = await self._choose(role, request, body, limits, counted)
+            response, rules = await self._choose(role, request, body, limits, counted)
             await asyncio.sleep(limits.latency)
-            stream, complete = await self._send(request, exchange, response, faults, limits)
+            stream, complete = await self._send(request, exchange, response, rules, limits)
             return stream
         finally:
             for user in counted:
@@ -390,24 +402,24 @@ class Sandbox:
         body: bytes,
         limits: Limits,
         counted: list[str],
-    ) -> tuple[Response, list[Fault]]:
-        """Choose the response and the faults that apply to it.
+    ) -> tuple[Response, list[Rule]]:
+        """Choose the response and the rules that apply to it.
 
         The user whose session count this increased is added to ``counted``.
         """
         path = unquote(request.raw_path)
-        fault = self.faults.replacing(role, path)
-        if fault is not None:
-            response = fault.response(role, self.origins | {"path": request.raw_path})
-            faults = [fault]
+        rule = self.faults.replacing(role, path)
+        if rule is not None:
+            response = rule.fault.response(role, self.origins | {"path": request.raw_path})
+            rules = [rule]
         else:
             response = await self._services.respond(role, request, body)
-            faults = []
+            rules = []
             if response.user is not None:
                 response = self._limit(role, request, response, response.user, limits, counted)
         if response.status < 400:
-            faults += self.faults.altering(role, path)
-        return response, faults
+            rules += self.faults.altering(role, path)
+        return response, rules
 
     def _limit(
         self,
@@ -434,21 +446,22 @@ class Sandbox:
         request: web.BaseRequest,
         exchange: Exchange,
         response: Response,
-        faults: list[Fault],
+        rules: list[Rule],
         limits: Limits,
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response with faults and limits applied; tell whether it was sent completely."""
         framing: Framing = "length"
         transforms: list[Transform] = []
-        for fault in faults:
+        for rule in rules:
+            fault, is_over = rule.fault, partial(getattr, rule, "is_removed")
             if fault.stall is not None and fault.at is None:
-                await asyncio.sleep(fault.stall)
+                await pause(fault.stall, is_over)
             if fault.reset == "start":
                 if request.transport is not None:
                     reset(request.transport)
                 return web.StreamResponse(), False
             response = await fault.encode(response)
-            transforms += fault.transforms(response)
+            transforms += fault.transforms(response, is_over)
             framing = fault.framing or framing
         if (user := response.user) is not None and self._sessions.rate(user, limits) is not None:
             transforms.append(partial(throttle, rate=lambda: self._sessions.rate(user, limits)))

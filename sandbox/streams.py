@@ -14,6 +14,9 @@ NAMED_POSITIONS = ("start", "middle", "last")
 # A throttled connection is silent between two chunks for at most this many seconds.
 MAX_SILENCE = 0.05
 
+# A stall that is over ends after this many seconds at the latest.
+CHECK_INTERVAL = 0.02
+
 
 def offset(position: Position, length: int) -> int:
     """Convert a position in a body of the given length to an offset in bytes."""
@@ -68,12 +71,21 @@ async def throttle(source: Chunks, rate: float | Callable[[], float | None]) -> 
             yield piece
 
 
-async def stall(source: Chunks, at: int, seconds: float) -> Chunks:
-    """Send nothing for a number of seconds once an offset is reached."""
+async def pause(seconds: float, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Wait for a number of seconds, or until it is over."""
+    end = time.monotonic() + seconds
+    while not is_over() and (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, CHECK_INTERVAL))
+
+
+async def stall(
+    source: Chunks, at: int, seconds: float, is_over: Callable[[], bool] = lambda: False
+) -> Chunks:
+    """Send nothing for a number of seconds, or until it is over, once an offset is reached."""
     async for chunk in source:
         for before, piece in _split(chunk, at):
             if not before:
-                await asyncio.sleep(seconds)
+                await pause(seconds, is_over)
                 seconds = 0
             yield piece
         at -= len(chunk)

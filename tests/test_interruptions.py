@@ -278,11 +278,12 @@ def test_sighup_ends_the_run_except_under_nohup(
 
     platform.faults.remove(stall)
     platform.log.clear()
-    platform.faults.add("on=download path=*_B03* stall=2 times=1")
+    stall = platform.faults.add("on=download path=*_B03* stall=60")
     nohup = StageIn(platform, stage_in.folder, ("nohup",))
     with nohup.start(platform.item_url(new.name)) as process:
         platform.log.wait(lambda exchange: "_B03" in exchange.path, timeout=60)
         process.send_signal(signal.SIGHUP)
+        platform.faults.remove(stall)
         _, log = process.communicate(timeout=60)
     assert process.returncode == 0, log
     assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
@@ -298,8 +299,8 @@ class Terminal:
 
 @pytest.fixture
 def terminal(stage_in: StageIn, platform: Sandbox, new: Path) -> Iterator[Terminal]:
-    """A run that shows its progress bar, and waits two seconds in the middle of some bands."""
-    platform.faults.add("on=download path=*_B0* stall=2 at=0.5 times=4")
+    """A run that shows its progress bar, and waits in the middle of some bands."""
+    platform.faults.add("on=download path=*_B0* stall=60 at=0.5")
     master, terminal = os.openpty()
     with (
         io.FileIO(master) as screen,
@@ -333,10 +334,11 @@ def test_stopped_run_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
 
 
 def test_run_continues_when_its_terminal_closes_without_a_signal(
-    stage_in: StageIn, terminal: Terminal
+    stage_in: StageIn, platform: Sandbox, terminal: Terminal
 ) -> None:
     """After `setsid` the terminal belongs to another session, so that no SIGHUP is sent."""
     terminal.screen.close()
+    platform.faults.clear()
     assert terminal.process.wait(60) == 0
     assert {path.name for path in stage_in.folder.iterdir()} == {"catalog"}
 

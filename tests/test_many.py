@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from sandbox.faults import Rule
 from sandbox.limits import Limits
 from sandbox.server import Sandbox
 from tests.conftest import SameTree
@@ -32,6 +34,11 @@ def platform(products: list[Path]) -> Iterator[Sandbox]:
         yield sandbox
 
 
+def release_when_refused(platform: Sandbox, stall: Rule) -> None:
+    platform.log.wait(lambda exchange: exchange.status == 429)
+    platform.faults.remove(stall)
+
+
 def test_workflow_is_valid() -> None:
     assert_valid(MANY)
 
@@ -47,6 +54,9 @@ def test_every_product_is_staged_into_its_folder(
 ) -> None:
     params = tmp_path / "params.yml"
     params.write_text(json.dumps(make_many_order(platform)))
+    if options:  # all slots are taken until a job is refused one
+        stall = platform.faults.add("on=download path=*IMG_DATA* stall=60 times=4")
+        Thread(target=release_when_refused, args=[platform, stall], daemon=True).start()
     run = cwltool(
         *("--no-container", *PRESERVE_TRUST, *options),
         *("--outdir", tmp_path / "out", MANY, params),

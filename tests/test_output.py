@@ -193,12 +193,13 @@ def test_resuming(
 
 
 def test_another_folder_appears_meanwhile(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    platform.faults.add("on=download path=*_B03* stall=2")
+    stall = platform.faults.add("on=download path=*_B03* stall=60")
     other = stage_in.folder / "catalog" / "thesis.tex"
     with stage_in.start(platform.item_url(new.name)) as process:
         platform.log.wait(lambda exchange: "_B03" in exchange.path)
         other.parent.mkdir()
         other.write_text("")
+        platform.faults.remove(stall)
         _, log = process.communicate(timeout=60)
     run = Run(process.returncode, log)
     assert_refused(run, "Directory not empty", "Move away what is there, or choose another")
@@ -313,11 +314,17 @@ def test_resuming_after_a_bug(
     patch = tmp_path / "patch"
     patch.mkdir()
     (patch / "sitecustomize.py").write_text(
-        "import time\n"
+        "import threading\n"
         f"import stage_in.{module}\n"
+        "from stage_in.sources.completion import Completion\n"
+        "complete, verified = Completion.complete, threading.Event()\n"
+        "def complete_and_tell(*args):\n"
+        "    complete(*args)\n"
+        "    verified.set()\n"
         "def bug(*args):\n"
-        "    time.sleep(2)  # other threads verify files meanwhile\n"
+        "    verified.wait(60)  # another thread verifies a file\n"
         "    raise ZeroDivisionError('an example of a bug')\n"
+        "Completion.complete = complete_and_tell\n"
         f"stage_in.{module}.{name} = bug\n"
     )
     options = ("--transport", transport)
@@ -544,13 +551,14 @@ def test_the_disk_is_filled_meanwhile(
 ) -> None:
     disk = mount("size=8m")
     inside = replace(stage_in, through=disk.through)
-    platform.faults.add(f"on=download {fault} stall=2 times=1")
+    stall = platform.faults.add(f"on=download {fault} stall=60 times=1")
     path = fault.split()[0].removeprefix("path=")
     # With one connection, nothing else is written meanwhile.
     options = ("--transport", transport, "--connections", "1")
     with inside.start(platform.item_url(new.name), *options) as process:
         platform.log.wait(lambda exchange: fnmatchcase(unquote(exchange.path), path))
         filler = disk.fill()
+        platform.faults.remove(stall)
         _, log = process.communicate(timeout=60)
     run = Run(process.returncode, log)
     assert_refused(run, why, "Free disk space")
@@ -714,12 +722,12 @@ def test_failures_of_the_network_are_not_those_of_the_output(
 
 
 def test_two_runs_at_once(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    stall = platform.faults.add("on=download path=*_B03* stall=3 at=0.5")
+    stall = platform.faults.add("on=download path=*_B03* stall=60 at=0.5")
     with stage_in.start(platform.item_url(new.name)) as first:
         platform.log.wait(lambda exchange: "_B03" in exchange.path and exchange.sent > 0)
         second = stage_in(platform.item_url(new.name))
         platform.faults.remove(stall)
-        first.communicate(timeout=20)
+        first.communicate(timeout=60)
     assert second.code == 73
     assert "Another stage-in process" in second.reason
     assert first.returncode == 0

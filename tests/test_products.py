@@ -172,18 +172,19 @@ def test_killed_runs_resume(
     stage_in: StageIn, platform: Sandbox, three: list[Path], assert_same_tree: SameTree
 ) -> None:
     """After each kill the catalog is absent, and the next run fetches nothing again."""
-    platform.limits = Limits(connections=4, rate=300_000)
     references = list_references(platform, three)
     for _ in range(3):
+        after = random.randint(30, 60)
+        stall = platform.faults.add(f"on=download path=*$value stall=600 at=0.5 after={after}")
         with stage_in.start(*references, "--verbose") as process:
-            assert process.stderr is not None
-            for line, _ in zip(process.stderr, range(random.randint(30, 60)), strict=False):
-                assert "Traceback" not in line
+            platform.log.wait(lambda _, stall=stall: stall.used == 4)
             process.send_signal(signal.SIGKILL)
+            _, log = process.communicate()
+        assert "Traceback" not in log
+        platform.faults.remove(stall)
         assert not (stage_in.folder / "catalog").exists()
     arrived = list_arrived(stage_in, three)
     assert arrived
-    platform.limits = Limits()
     platform.log.clear()
     run = stage_in(*references)
     assert run.code == 0, run.log

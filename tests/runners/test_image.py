@@ -143,7 +143,7 @@ def test_sigterm_stops_the_first_process(
         *(*STRICT, *IN_TMP, *variables(platform), token),
         *(image, "stage-in", "--input-item", platform.item_url(new.name)),
     ) as container:
-        platform.log.wait(lambda exchange: exchange.role == "download", timeout=30)
+        platform.log.wait(lambda exchange: exchange.role == "download")
         engine("stop", "--time", "20", container)
         assert engine.inspect(container)["State"]["ExitCode"] == 143
         assert "Stopped by SIGTERM" in engine("logs", container).stderr

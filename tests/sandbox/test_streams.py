@@ -50,4 +50,10 @@ def test_throttle_sends_evenly(clock: Clock) -> None:
 
 def test_stall_delays_only_what_follows_the_offset(clock: Clock) -> None:
     found = collect(streams.stall(source(b"abc", b"def"), at=4, seconds=30), clock)
-    assert found == [(0, b"abc"), (0, b"d"), (30, b"ef")]
+    assert found == [(0, b"abc"), (0, b"d"), (pytest.approx(30), b"ef")]
+
+
+def test_stall_ends_when_it_is_over(clock: Clock) -> None:
+    is_over = lambda: clock.now >= 7  # noqa: E731
+    found = collect(streams.stall(source(b"abc"), at=1, seconds=30, is_over=is_over), clock)
+    assert found == [(0, b"a"), (pytest.approx(7, abs=streams.CHECK_INTERVAL), b"bc")]

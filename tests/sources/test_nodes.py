@@ -17,32 +17,32 @@ from stage_in.transfer.pacing import MIN_ANSWERS, STARVED_AFTER, Pacing
 from stage_in.transfer.trust import Trust
 from tests.clients import make_client
 from tests.conftest import SameTree, StageIn, slow_after
-from tests.sources.downloads import count_downloads
+from tests.sources.downloads import count_downloads, run_until_open
 
 
 def test_each_file_is_downloaded_once_over_four_connections(
     stage_in: StageIn, platform: Sandbox, new: Path, assert_same_tree: SameTree
 ) -> None:
-    platform.limits = Limits(connections=4, rate=200_000)
-    run = stage_in(platform.item_url(new.name))
+    platform.limits = Limits(connections=4)
+    run = run_until_open(stage_in, 4, platform.item_url(new.name))
     assert run.code == 0, run.log
     assert_same_tree(new, stage_in.folder / "catalog" / new.stem / new.name)
     assert platform.log.most_open(path="*$value") == 4
     assert set(count_downloads(platform).values()) == {1}
     assert all(x.status == 200 for x in platform.log)
-    # After the manifest, the largest files come first.
-    first, *others = [x.path for x in platform.log.of("download", "*$value")]
-    assert "manifest.safe" in first
-    largest = max((path for path in new.rglob("*")), key=lambda path: path.stat().st_size)
-    assert any(largest.name in path for path in others[:4])
+    # After the manifest and the metadata, the largest files come first.
+    assert "manifest.safe" in platform.log.of("download", "*$value")[0].path
+    images = [x.path for x in platform.log.of("download", "*.jp2)/$value")]
+    largest = max(new.rglob("*.jp2"), key=lambda path: path.stat().st_size)
+    assert any(largest.name in path for path in images[:8])
 
 
 @pytest.mark.parametrize("connections", slow_after(1, [2, 1]))
 def test_fewer_connections(
     stage_in: StageIn, platform: Sandbox, new: Path, connections: int
 ) -> None:
-    platform.limits = Limits(rate=500_000)
-    run = stage_in(platform.item_url(new.name), "--connections", str(connections))
+    item = platform.item_url(new.name)
+    run = run_until_open(stage_in, connections, item, "--connections", str(connections))
     assert run.code == 0, run.log
     assert platform.log.most_open(path="*$value") == connections
 

@@ -53,7 +53,7 @@ def test_no_more_slots_than_connections() -> None:
         thread.start()
         thread.join(0.2)
         assert not entered
-    thread.join(5)
+    thread.join()
     assert entered
 
 
@@ -214,7 +214,8 @@ def test_waiting_ends_when_another_source_starts() -> None:
         granted()
         thread = threading.Thread(target=wait)
         thread.start()
-        time.sleep(0.1)
+        while not pacing._waiting:
+            time.sleep(0.01)
         pacing.start_over()
-        thread.join(5)
+        thread.join()
     assert outcome == ["sent away"]

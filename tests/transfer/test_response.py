@@ -1,6 +1,7 @@
 """The body of a response: how it arrives, breaks and stalls."""
 
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ CONTENT = bytes(range(256)) * 4000
 
 @pytest.fixture
 def client() -> Client:
-    return make_client(stall_timeout=1.0)
+    return make_client()
 
 
 @pytest.fixture
@@ -79,29 +80,36 @@ def test_an_invalid_content_length_is_no_length(length: str) -> None:
     ],
 )
 def test_a_connection_that_breaks_is_a_temporary_failure(
-    platform: Sandbox, client: Client, url: str, fault: str, reason: str
+    platform: Sandbox, url: str, fault: str, reason: str
 ) -> None:
     platform.faults.add(fault)
+    client = make_client(stall_timeout=1.0 if "stall" in fault else 60.0)
     with pytest.raises(TemporaryError, match=reason) as caught, client.get(f"{url}?x=secret") as b:
         b.read(len(CONTENT))
     assert url in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
+def make_slow_client(monkeypatch: pytest.MonkeyPatch, rate: int) -> Client:
+    """Return a client whose clock tells that the bytes come at this rate, in small chunks."""
+    arrivals = Arrivals()
+    clock = SimpleNamespace(monotonic=lambda: arrivals.received / rate)
+    monkeypatch.setattr(response, "time", clock)
+    monkeypatch.setattr(response, "CHUNK_SIZE", 500)
+    return make_client(stall_timeout=60.0, arrivals=arrivals)
+
+
 def test_a_body_that_trickles_is_a_temporary_failure(
-    platform: Sandbox, client: Client, url: str
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each byte restarts the time-out of the socket, so the rate is measured as well."""
-    platform.faults.add("slow=200")
     with (
-        pytest.raises(TemporaryError, match=r"only \d+ bytes came from"),
-        client.get(url) as body,
+        pytest.raises(TemporaryError, match=r"only 12\d\d\d bytes came from .* in 6\d s"),
+        make_slow_client(monkeypatch, 200).get(url) as body,
     ):
         body.read(len(CONTENT))
 
 
-def test_a_slow_body_is_read_to_its_end(platform: Sandbox, client: Client, url: str) -> None:
-    platform.pages["/file"] = CONTENT[:6000]
-    platform.faults.add("slow=2500")
-    with client.get(url) as body:
-        assert body.read(6000) == CONTENT[:6000]
+def test_a_slow_body_is_read_to_its_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with make_slow_client(monkeypatch, 2500).get(url) as body:
+        assert body.read(len(CONTENT)) == CONTENT
