@@ -251,7 +251,7 @@ def test_failures_of_the_platform(
     platform.faults.add(fault)
     before = read_process_state()
     with pytest.raises(kind) as caught:
-        stage(platform.item_url(new.name), patience=3)
+        stage(platform.item_url(new.name), patience=5)
     assert isinstance(caught.value, StageInError)
     assert read_process_state() == before
     assert not Path("catalog").exists()

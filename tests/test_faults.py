@@ -243,7 +243,7 @@ def get_transport(*sources: str) -> str:
 
 def get_patience(code: int) -> int:
     """Return --patience: short where the run waits for its end, long where it counts tries."""
-    return 2 if code == 75 else 15
+    return 3 if code == 75 else 15
 
 
 @pytest.mark.parametrize(("fault", "source", "code"), STAYING)
@@ -283,7 +283,7 @@ def test_compressed_and_overlong_answers_do_no_harm(job: Job, transport: str) ->
 )
 def test_token_endpoint_that_fails_for_good(job: Job, fault: str, code: int) -> None:
     rule = job.platform.faults.add(f"on=identity {fault}")
-    job(code, patience=2, CDSE_ACCESS_TOKEN="")
+    job(code, patience=3, CDSE_ACCESS_TOKEN="")
     assert rule.used > 0
     assert not job.platform.log.of("download", "*$value")
 
@@ -298,7 +298,7 @@ def test_token_endpoint_that_recovers(job: Job) -> None:
 @pytest.mark.parametrize("role", slow_after(2, ["stac", "download", "identity"]))
 def test_refused_connections_end_with_75(job: Job, role: str) -> None:
     with job.platform.down(role):
-        run = job(75, patience=2, CDSE_ACCESS_TOKEN="")
+        run = job(75, patience=3, CDSE_ACCESS_TOKEN="")
     assert "Connection refused" in run.reason
     assert run.reason.endswith(". Run the command again later.")
 
@@ -471,7 +471,7 @@ def test_token_that_expires_and_cannot_be_renewed(job: Job) -> None:
 
 @pytest.mark.parametrize("host", ["catalogue.invalid", "stac.dataspace.invalid:8443"])
 def test_host_name_that_does_not_resolve(job: Job, host: str) -> None:
-    run = job(75, patience=2, **{"input-item": f"https://{host}/item"})
+    run = job(75, patience=3, **{"input-item": f"https://{host}/item"})
     assert "resolve" in run.reason
 
 
@@ -556,7 +556,7 @@ def test_broken_http_from_the_download_service(
 def test_broken_http_from_the_token_endpoint(job: Job) -> None:
     with serve(drip) as port:
         url = f"http://127.0.0.1:{port}/token"
-        job(75, patience=2, CDSE_ACCESS_TOKEN="", CDSE_IDENTITY_URL=url)
+        job(75, patience=3, CDSE_ACCESS_TOKEN="", CDSE_IDENTITY_URL=url)
 
 
 def move_product(job: Job, origin: str) -> dict[str, str]:
@@ -651,7 +651,7 @@ def test_certificate_that_is_not_valid(
     bundle = str(tmp_path / "authority.pem")
     with serve_over_tls(job.platform, context) as origin:
         trusted = move_product(job, origin)
-        run = job(75, patience=2, **trusted, REQUESTS_CA_BUNDLE=bundle)
+        run = job(75, patience=3, **trusted, REQUESTS_CA_BUNDLE=bundle)
     assert "certificate" in run.reason
     assert ("set the clock" if wrong == "end" else "REQUESTS_CA_BUNDLE") in run.reason
     assert not job.platform.log.of("download")
@@ -659,7 +659,7 @@ def test_certificate_that_is_not_valid(
 
 def test_https_url_of_a_server_without_tls(job: Job) -> None:
     trusted = move_product(job, job.platform.download.replace("http:", "https:"))
-    run = job(75, patience=2, **trusted)
+    run = job(75, patience=3, **trusted)
     assert "wrong version number" in run.reason
     assert "REQUESTS_CA_BUNDLE" not in run.reason
     assert not job.platform.log.of("download")

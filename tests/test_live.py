@@ -76,7 +76,8 @@ def test_report_finds_out_what_the_sandbox_does(
     assert size == found["Size of the zip in OData"] == found["Content-Length of the zip"]
     for kind in ("finished", "cancelled"):
         lag = found[f"One of 4 {kind} downloads still counts for"]
-        least, most = map(float, re.findall(r"\d+\.\d", lag))
+        # There is one figure if a busy machine starts the downloads further apart than the lag.
+        least, most = [0.0, *map(float, re.findall(r"\d+\.\d", lag))][-2:]
         assert least - 1 <= 1.5 <= most  # the service may notice an end later than the client
     assert "DAT-ZIP-100" in found["Without a free slot"]
     assert found["Headers about limits"] == "`Retry-After, X-RateLimit-Limit`"

@@ -273,7 +273,7 @@ def test_resuming_after_a_failure(
     stage_in: StageIn, platform: Sandbox, new: Path, fault: str, code: int
 ) -> None:
     rule = platform.faults.add(fault)
-    run = stage_in(platform.item_url(new.name), "--patience", "3")
+    run = stage_in(platform.item_url(new.name), "--patience", "5")
     assert run.code == code, run.log
     assert "Traceback" not in run.log
     assert assert_resumable_as_told(run, stage_in.folder)

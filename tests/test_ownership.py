@@ -199,7 +199,7 @@ def test_a_member_of_the_group_resumes(stage_in: StageIn, platform: Sandbox, new
     stage_in.folder.chmod(0o2775)
     url = platform.item_url(new.name)
     fault = platform.faults.add("on=download path=*$value status=503 after=4")
-    run = as_user(stage_in, ONE, GROUP)(url, "--patience", "2")
+    run = as_user(stage_in, ONE, GROUP)(url, "--patience", "5")
     assert run.code == 75, run.log
     platform.faults.remove(fault)
     run = as_user(stage_in, OTHER, OTHER)(url)

@@ -141,7 +141,7 @@ def test_a_foreign_file_in_the_staging_folder_is_removed(
 ) -> None:
     item = platform.item_url(new.name)
     fault = platform.faults.add("on=download path=*_B12.jp2* status=503")
-    assert stage_in(item, "--patience", "1").code == 75
+    assert stage_in(item, "--patience", "4").code == 75
     platform.faults.remove(fault)
     (image,) = (stage_in.folder / ".catalog.staging").rglob("T*_B04.jp2")
     image.with_name(f"{image.name}.ovr").write_bytes(b"x")

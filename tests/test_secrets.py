@@ -173,7 +173,7 @@ def test_echoed_secrets_are_struck(
         )
     )
     run = stage_in(
-        platform.item_url(new.name), level, "--patience", "1", **variables, CDSE_USERNAME="someone"
+        platform.item_url(new.name), level, "--patience", "4", **variables, CDSE_USERNAME="someone"
     )
     assert_no_part(run.log, variables.values(), 6)
     assert ("[secret]" in run.log) == (place not in {"range", "answer"})
@@ -187,7 +187,7 @@ def test_echoes_of_a_proxy_are_struck(stage_in: StageIn, new: Path, kind: str) -
         url = f"http://me:{quote(password, safe='')}@127.0.0.1:{proxy.port}"
         item = "https" if kind == "tunnel" else "http"
         run = stage_in(
-            f"{item}://stac.example/{new.stem}", "--verbose", "--patience", "1",
+            f"{item}://stac.example/{new.stem}", "--verbose", "--patience", "4",
             HTTP_PROXY=url, HTTPS_PROXY=url,
         )  # fmt: skip
     assert run.code in {65, 75, 77}
@@ -241,7 +241,7 @@ from stage_in import stage
 token = os.environ.pop("CDSE_ACCESS_TOKEN")
 def call():
     if sys.argv[2] == "stage":
-        stage(sys.argv[1], patience=1, access_token=token)
+        stage(sys.argv[1], patience=4, access_token=token)
     else:
         item = pystac.Item.from_dict(requests.get(sys.argv[1]).json())
         download_and_extract_file(item, token)

@@ -147,7 +147,7 @@ def test_messages_of_real_failures_are_documented(stage_in: StageIn, new: Path) 
         stage_in(item, CDSE_ACCESS_TOKEN=stage_in.platform.mint(-1)),
         stage_in(item, "--output-dir", "note"),
         stage_in("nowhere.json"),
-        stage_in(item.replace("MSIL1C", "MSIL2A"), "--patience", "1"),
+        stage_in(item.replace("MSIL1C", "MSIL2A"), "--patience", "5"),
         stage_in(stage_in.platform.override_item(new.name, "new", {"type": "Collection"})),
     ]
     assert {run.code for run in runs} == {2, 77, 73, 66, 65}
