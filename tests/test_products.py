@@ -44,7 +44,7 @@ def list_references(platform: Sandbox, three: list[Path]) -> list[str]:
     return [urls[0], *(word for url in urls[1:] for word in ("--input-item", url))]
 
 
-def make_collection(platform: Sandbox, three: list[Path]) -> dict[str, object]:
+def make_collection(platform: Sandbox, three: list[Path]) -> dict[str, Any]:
     """Make the result of a search."""
     return {
         "type": "FeatureCollection",
@@ -207,6 +207,19 @@ def test_the_connections_are_shared_in_order(
     assert middles == sorted(middles)
     last = max(opened[three[0].name])
     assert any(time < last for time in opened[three[1].name])
+
+
+def test_a_collection_with_an_item_of_another_kind(
+    stage_in: StageIn, platform: Sandbox, three: list[Path]
+) -> None:
+    """The message says which one it is, and quotes nothing of a file."""
+    collection = make_collection(platform, three)
+    collection["features"][1]["id"] = "hunter2"
+    (stage_in.folder / "found.json").write_text(json.dumps(collection))
+    run = stage_in("found.json")
+    assert run.code == 65, run.log
+    assert "Item 2 in the file found.json must be the STAC item of" in run.reason
+    assert "hunter2" not in run.log
 
 
 def test_from_python(

@@ -150,18 +150,22 @@ def _read_object(
 
 
 def _find_products(
-    items: "Iterable[pystac.Item]", origins: Collection[str], file: Path | None
+    items: "Sequence[pystac.Item]", origins: Collection[str], file: Path | None
 ) -> list[Order]:
-    try:
-        return [Order(Product.from_item(item, origins), item) for item in items]
-    except ProductError as error:
-        if file is None:
-            raise
-        raise ProductError(  # the message quotes the file, which may be any file
-            f"the file {file} must be the STAC item of a Sentinel-2 Level-1C product, with an id "
-            f"such as {EXAMPLE} and a Product asset at a host of the platform or one named in "
-            "CDSE_TRUSTED_HOSTS, but has another id, asset or host"
-        ) from error
+    orders = []
+    for number, item in enumerate(items, start=1):
+        try:
+            orders.append(Order(Product.from_item(item, origins), item))
+        except ProductError as error:
+            if file is None:
+                raise
+            what = f"item {number} in the file {file}" if len(items) > 1 else f"the file {file}"
+            raise ProductError(  # the message quotes the file, which may be any file
+                f"{what} must be the STAC item of a Sentinel-2 Level-1C product, with an id such "
+                f"as {EXAMPLE} and a Product asset at a host of the platform or one named in "
+                "CDSE_TRUSTED_HOSTS, but has another id, asset or host"
+            ) from error
+    return orders
 
 
 def _refuse(found: object) -> UsageError:
