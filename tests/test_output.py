@@ -580,6 +580,24 @@ def test_a_read_only_disk(
     assert not platform.log.of("download")
 
 
+def test_a_finished_output_on_a_read_only_disk_is_verified(
+    stage_in: StageIn, platform: Sandbox, mount: Callable[[str], Disk], new: Path
+) -> None:
+    disk = mount("size=8m")
+    inside = replace(stage_in, through=disk.through)
+    assert inside(platform.item_url(new.name)).code == 0
+    disk.remount("ro")
+    run = inside(platform.item_url(new.name))
+    assert run.code == 0, run.log
+    assert "is complete already" in run.log
+    disk.remount("rw")
+    next(disk.files.rglob("T*_B04.jp2")).write_bytes(b"x")
+    disk.remount("ro")
+    run = inside(platform.item_url(new.name))
+    assert run.code == 73, run.log
+    assert "_B04.jp2" in run.reason
+
+
 def test_a_disk_at_the_output(
     stage_in: StageIn, platform: Sandbox, mount: Callable[[str], Disk], new: Path
 ) -> None:

@@ -148,7 +148,8 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = -1
         else:
-            self._owner.unlink(missing_ok=True)
+            with suppress(OSError):  # it may be missing, or the disk is read-only by now
+                self._owner.unlink()
         self.folder = -1
 
     def _held(self, path: Path, by: str = "") -> OutputError:

@@ -1,5 +1,6 @@
 """The output folder: it appears complete, by one rename, or not at all."""
 
+import errno
 import os
 import re
 import stat
@@ -77,12 +78,18 @@ class Output:
     def __enter__(self) -> Self:
         """Create and lock the staging folder.
 
+        On a read-only disk there is none if the output exists: it can be verified without a lock.
+
         Raises:
             OutputError: it can't be created, is not this tool's, or another process holds the lock.
         """
         with writing(self.staging):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire()
+            except OSError as error:
+                if error.errno != errno.EROFS or not self._exists:
+                    raise
         return self
 
     def __exit__(
@@ -175,6 +182,10 @@ class Output:
                 )
             part.replace(target)
             flush(target.parent)
+
+    @property
+    def _exists(self) -> bool:
+        return self.path.is_dir() and any(self.path.iterdir())
 
     @cached_property
     def _folder_mode(self) -> int:
