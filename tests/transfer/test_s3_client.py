@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.server import Sandbox
 from sandbox.sigv4 import Key
 from stage_in.errors import (
@@ -139,6 +140,22 @@ def test_failures(platform: Sandbox, fault: str, kind: type[StageInError], words
         read(client, 1)
     assert type(failed.value) is kind
     assert not platform.log.of("stranger")
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [
+        ("<Error><Code>ExpiredToken</Code><Token-0>{long}</Token-0></Error>", 20_000),
+        ("<Error><Token-0>{long}</Token-0><Code>ExpiredToken</Code></Error>", 20_000),
+        ("<Error><Code>ExpiredToken</Code><Token-0>{long}</Token-0></Error>", 200_000),
+    ],
+)
+def test_the_code_is_found_in_a_long_error(platform: Sandbox, body: str, length: int) -> None:
+    """AWS repeats the session token, and the bytes that were to be signed in hexadecimal."""
+    long = body.format(long="t" * length)
+    platform.faults.add(Fault(status=400, body=long, on="s3", times=1))
+    with pytest.raises(CredentialsError, match="has expired"):
+        read(make_client(platform))
 
 
 @pytest.mark.parametrize(

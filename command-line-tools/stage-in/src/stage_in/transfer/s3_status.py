@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import suppress
 from http import HTTPStatus
 
 import requests
@@ -17,7 +18,6 @@ from stage_in.errors import (
 from stage_in.transfer.credentials import describe_clock
 from stage_in.transfer.response import ResponseBody
 from stage_in.transfer.status import (
-    MAX_EXPLANATION_SIZE,
     find_failure,
     has_content,
     read_date,
@@ -33,6 +33,7 @@ _REFUSED_CODES = {
 }
 _EXPIRED_CODES = {"ExpiredToken", "TokenRefreshRequired"}  # no retry helps
 _SLOW_CODES = {"SlowDown", "ServiceUnavailable", "RequestLimitExceeded"}
+_MAX_ERROR_SIZE = 64 * 1024  # bytes in which the code is searched for
 _MIN_TIMESTAMP = 1e9  # a larger number of seconds is a time since 1970
 
 
@@ -98,11 +99,17 @@ def check_s3_status(response: requests.Response, url: str, stall_timeout: float)
 
 
 def _read_code(body: ResponseBody) -> str:
-    """Return the code of an error, such as `NoSuchKey`; "" if the body has none."""
-    try:
-        document = body.read(MAX_EXPLANATION_SIZE)
-    except StageInError:
-        return ""
+    """Return the code of an error, such as `NoSuchKey`; "" if the body has none.
+
+    Some bodies are long, because they repeat the session token and what was to be signed. A code in
+    what has arrived counts, even if the rest does not arrive.
+    """
+    document = bytearray()
+    with suppress(StageInError):
+        for chunk in body:
+            document += chunk
+            if len(document) > _MAX_ERROR_SIZE:
+                break
     match = re.search(rb"<Code>\s*([A-Za-z0-9.]{1,80})\s*</Code>", document)
     return match[1].decode() if match else ""
 
