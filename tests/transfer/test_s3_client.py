@@ -176,6 +176,31 @@ def test_a_whole_object_in_place_of_a_part_is_noted(platform: Sandbox) -> None:
     assert client.ignores_ranges
 
 
+@pytest.mark.parametrize(
+    "fault", ["status=416", "status=400", "status=501", "header=Content-Range:"]
+)
+def test_parts_are_not_requested_where_ranges_are_refused(platform: Sandbox, fault: str) -> None:
+    """The third attempt gets the whole object, so no file fails because of the proxy in between."""
+    platform.faults.add(f"{fault} on=s3 times=2")
+    client = make_client(platform)
+    for _ in range(2):
+        assert not client.ignores_ranges
+        with pytest.raises(VerificationError):
+            read(client, 16, 32)
+    assert read(client, 16, 32) == CONTENT
+    assert client.ignores_ranges
+
+
+def test_a_range_that_is_refused_once_is_requested_again(platform: Sandbox) -> None:
+    client = make_client(platform)
+    for _ in range(3):
+        platform.faults.add("status=416 on=s3 times=1")
+        with pytest.raises(RefusedError):
+            read(client, 16, 32)
+        assert read(client, 16, 32) == CONTENT[16:32]
+    assert not client.ignores_ranges
+
+
 def test_requests_wait_until_the_limit_is_reset(platform: Sandbox) -> None:
     """The limit holds for the user, so it holds all downloads."""
     platform.faults.add("status=429 header=x-ratelimit-reset:1 on=s3 times=1")

@@ -26,6 +26,7 @@ from stage_in.transfer.signing import S3Keys, SigningAuth
 from stage_in.urls import redact
 
 MAX_REFUSALS = 5  # in a row, before any success
+MAX_REFUSED_RANGES = 2  # in a row; the third attempt requests the whole object
 
 
 class S3Client:
@@ -38,7 +39,8 @@ class S3Client:
     Attributes:
         pacing: grants the download slots.
         latency: the least seconds between a request and its answer so far.
-        ignores_ranges: whether the server has sent a whole object where a part was requested.
+        ignores_ranges: whether the server has sent a whole object where a part was requested, or
+            does not answer such requests.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class S3Client:
         self.latency = math.inf
         self.ignores_ranges = False
         self._refusals = 0
+        self._refused_ranges = 0  # in a row
         self._accepted = False
         self._lock = threading.Lock()
 
@@ -105,7 +108,8 @@ class S3Client:
             StageInError: the kind depends on the failure; UnauthorizedError if it is refused.
         """
         headers = {}
-        if start or end is not None:
+        is_part = bool(start) or end is not None
+        if is_part and self._refused_ranges < MAX_REFUSED_RANGES:
             headers = {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         # Each part counts by itself, as it starts somewhere inside of the object.
         label, offset = (key, 0) if end is None else (f"{key} from {start}", start)
@@ -118,7 +122,9 @@ class S3Client:
             if response.status_code != HTTPStatus.PARTIAL_CONTENT:
                 self.ignores_ranges |= bool(headers)
             else:
-                found = check_range(response, url, first := start, end)
+                with self._noting_refused_range(headers):
+                    found = check_range(response, url, first := start, end)
+                self._refused_ranges = 0
                 if size not in {None, found}:
                     raise VerificationError(
                         f"the server must send {size} bytes of {redact(url)}, but announced {found}"
@@ -166,7 +172,8 @@ class S3Client:
         with self.pacing.slot(turn) as granted:
             try:
                 response = self._session.open(url, auth, headers)
-                check_s3_status(response, url, self._stall_timeout)
+                with self._noting_refused_range(headers or {}):
+                    check_s3_status(response, url, self._stall_timeout)
             except BusyError:  # the user has as many requests at the other endpoint
                 raise
             except (UnauthorizedError, TemporaryError) as error:
@@ -179,6 +186,20 @@ class S3Client:
                 self.latency = min(self.latency, self.pacing.latency)
                 self._keep_region(region)
                 yield response, url
+
+    @contextmanager
+    def _noting_refused_range(self, headers: Mapping[str, str]) -> Iterator[None]:
+        """Count the failures that a request with a range may owe to the range.
+
+        Some proxies refuse ranges, or drop the header that tells which part a body is.
+        """
+        try:
+            yield
+        except VerificationError:
+            with self._lock:
+                self._refused_ranges += bool(headers)
+                self.ignores_ranges |= self._refused_ranges >= MAX_REFUSED_RANGES
+            raise
 
     def _turn_away_from(self, address: tuple[str, str], *, is_refusal: bool) -> None:
         """Use the next endpoint, or the next region once every endpoint has failed."""
