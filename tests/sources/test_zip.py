@@ -83,6 +83,21 @@ def source(platform: Sandbox, tmp_path: Path) -> ZipSource:
     return ZipSource(product, client, tmp_path / "product.zip", Arrivals())
 
 
+def test_three_archives_that_lack_files_are_enough(source: ZipSource, platform: Sandbox) -> None:
+    """Each missing file has three attempts, and each attempt would download the zip again."""
+    platform.faults.add(Fault(on="download", body=pack((MANIFEST, b"x"))))
+    retryable = []
+    for path in ("a", "b", "a"):
+        with pytest.raises(VerificationError, match=f"the file {path} is missing") as caught:
+            read(source, path)
+        retryable.append(caught.value.retryable)
+    assert retryable == [True, True, False]
+    assert read(source, "manifest.safe") == b"x"
+    with pytest.raises(VerificationError) as caught:
+        read(source, "b")
+    assert caught.value.retryable
+
+
 @pytest.mark.parametrize("framing", ["length", "close"])
 def test_an_endless_archive(
     source: ZipSource,

@@ -16,6 +16,7 @@ from stage_in.sources.archive import Archive
 from stage_in.sources.product import Product
 from stage_in.transfer.arrivals import Arrivals
 from stage_in.transfer.client import Client
+from stage_in.transfer.retries import MAX_ATTEMPTS
 from stage_in.transfer.workers import Stopped
 
 _MAX_START = 16 * 1024  # bytes, which hold a whole secret
@@ -52,6 +53,7 @@ class ZipSource:
         self._archive: Archive | None = None
         self._lock = threading.Lock()
         self._is_closed = False
+        self._useless = 0  # archives in a row that were discarded before a file was right
         self.name = "zip"
         self.label = f"the zip at {product.origin}"
 
@@ -80,7 +82,8 @@ class ZipSource:
         """Open one file of the product as chunks, always from its start to its end.
 
         If what was read fails verification, here or inside of the `with`, the archive is discarded
-        and the next call downloads it again.
+        and the next call downloads it again. After three archives without a file that was right,
+        the failure is not retryable: each file that is missing would cost three archives more.
 
         Raises:
             VerificationError: it is not a zip of the product, or a file in it is missing or
@@ -91,11 +94,14 @@ class ZipSource:
         archive = self._get_archive()
         try:
             yield Member(archive.read(path))
-        except VerificationError:
+            self._useless = 0
+        except VerificationError as error:
             if archive is self._archive:  # otherwise another thread has discarded it
                 with self._lock:
                     if archive is self._archive:
+                        self._useless += 1
                         self._discard()
+            error.retryable = self._useless < MAX_ATTEMPTS
             raise
 
     def close(self) -> None:
