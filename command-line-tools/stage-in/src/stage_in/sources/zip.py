@@ -99,7 +99,6 @@ class ZipSource:
             if archive is self._archive:  # otherwise another thread has discarded it
                 with self._lock:
                     if archive is self._archive:
-                        self._useless += 1
                         self._discard()
             error.retryable = self._useless < MAX_ATTEMPTS
             raise
@@ -131,6 +130,7 @@ class ZipSource:
     def _discard(self) -> None:
         # Threads that are reading a member keep the file open until they have finished.
         self._archive = None
+        self._useless += 1
         self._path.unlink(missing_ok=True)
 
     def _download(self) -> None:
