@@ -45,7 +45,9 @@ ASSETS = {band: asset for asset, band in BAND_OF_ASSET.items()}
 POINTS_WITH_DATA, POINTS_WITHOUT_DATA = 8, 2
 
 # The code that runs a block for every band: `TEXTS` has it with the name of each band in place of
-# the page's, and `probe` returns transform, EPSG code and the values at some points.
+# the page's, and `probe` returns transform, EPSG code and the values at some points. The variables
+# are kept: when a product of eoreader is collected, it looks at all objects, which may break a
+# computation in another thread (https://bugs.python.org/issue15108).
 FRAME = """
 import json, sys
 
@@ -57,8 +59,10 @@ def find(array, x, y):
 
 texts, points = json.load(sys.stdin)
 report = {{}}
+kept = []
 for band, text in texts.items():
     names = {{}}
+    kept.append(names)
     exec(text, names)
     transform, epsg, values = probe(names, points[band])
     report[band] = [*transform][:6], epsg, values
