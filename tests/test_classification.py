@@ -1,6 +1,8 @@
 """Workflows that embed stage-in.cwl, and the land cover that classify finds in what it stages."""
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+from click.testing import CliRunner
 from pystac.extensions.classification import ClassificationExtension
 
 import classify
@@ -16,7 +19,7 @@ from sandbox.field import LandCover
 from sandbox.product import NEW, make_product
 from sandbox.recipe import Recipe
 from sandbox.server import Sandbox
-from tests.conftest import ROOT
+from tests.conftest import ROOT, StageIn
 from tests.cwl_runs import PRESERVE_TRUST, CompletedProcess, cwltool
 from tests.landcover import TILE, assert_covers, read_covers
 
@@ -139,6 +142,41 @@ def test_missing_band_is_named(platform: Sandbox, tmp_path: Path, new: Path) -> 
     ran = run(platform, tmp_path, "tile-classification.cwl", item, assets=assets)
     assert ran.returncode == 1
     assert "found no cirrus. Stage the product again with these bands." in ran.stderr
+
+
+def test_what_cannot_be_classified(platform: Sandbox, stage_in: StageIn, new: Path) -> None:
+    """Each failure is one line: what is wrong, and what to do."""
+    assert stage_in(platform.item_url(new.name)).code == 0
+    folder = stage_in.folder
+    (folder / "empty").mkdir()
+    for name in ("broken", "nothing", "missing", "damaged", "a#b"):
+        shutil.copytree(folder / "catalog", folder / name)
+    (folder / "broken" / "catalog.json").write_text("{")
+    (folder / "nothing" / "catalog.json").write_text(
+        json.dumps({**pystac.Catalog("id", "nothing").to_dict(), "links": []})
+    )
+    next((folder / "missing").rglob("IMG_DATA/*_B02.jp2")).unlink()
+    os.truncate(next((folder / "damaged").rglob("IMG_DATA/*_B03.jp2")), 1000)
+    (folder / "file").touch()
+
+    for staged, output, code, expected in [
+        ("empty", "out", 1, "can't read the catalog"),
+        ("broken", "out", 1, "can't read the catalog"),
+        ("nothing", "out", 1, "expected an item"),
+        ("missing", "out", 1, "can't read the bands"),
+        ("damaged", "out", 1, "can't read the bands"),
+        ("a#b", "out", 2, "must not contain #"),
+        ("catalog", "a?b", 2, "must not contain ?"),
+        ("catalog", "file", 1, "can't write to"),
+        ("catalog", "out", 0, "tiles"),
+        ("catalog", "out", 1, "can't write to"),
+    ]:
+        arguments = ["--staged", str(folder / staged), "--output-dir", str(folder / output)]
+        ran = CliRunner().invoke(classify.main, arguments)
+        assert ran.exit_code == code, (staged, output, ran.output, ran.exception)
+        assert expected in ran.output
+        assert code == 0 or ran.output.rstrip().endswith("."), ran.output
+        assert isinstance(ran.exception, SystemExit | None), (staged, output, ran.exception)
 
 
 @pytest.mark.parametrize(

@@ -181,3 +181,11 @@ def test_a_token_that_cannot_be_written(platform: Sandbox) -> None:
         )
     assert run.returncode == 73
     assert run.stderr.count("\n") == 1
+
+
+def test_a_token_without_standard_output(platform: Sandbox) -> None:
+    login = {"CDSE_USERNAME": "user", "CDSE_PASSWORD": "secret"}
+    run = run_in_shell(">&-", {**platform.environment, **login})
+    assert run.returncode == 73
+    assert run.stderr.startswith("cdse-token: can't write to standard output: ")
+    assert run.stderr.count("\n") == 1

@@ -64,6 +64,12 @@ def test_forms_of_a_secret(secret: str) -> None:
     assert struck == dict.fromkeys(FORMS, "found <[secret]> here")
 
 
+def test_half_of_a_pair_of_surrogates() -> None:
+    """JSON may contain it: no encoding can."""
+    register("\ud800half-of-a-pair")
+    assert strike("found <half-of-a-pair> here") == "found <[secret]> here"
+
+
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 def test_base64_of_a_text_with_a_secret(encode: Callable[[bytes], bytes]) -> None:
     """What is left does not tell more than one character at either end."""

@@ -1,5 +1,7 @@
 """Assign a land cover class to each tile of 64 x 64 pixels of a staged product."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from pystac.extensions.classification import Classification, ClassificationExten
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import RasterExtension
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -171,10 +174,42 @@ def describe(source: pystac.Item, path: Path) -> pystac.Item:
     return item
 
 
+@contextmanager
+def failing(what: str, remedy: str) -> Iterator[None]:
+    """Report a file that can't be read or written in one line.
+
+    Args:
+        what: What can't be done.
+        remedy: What the user can do.
+
+    Raises:
+        ClickException: It can't be done.
+    """
+    try:
+        yield
+    except (OSError, ValueError, pystac.STACError, RasterioError) as error:
+        raise click.ClickException(f"can't {what}: {error}. {remedy}.") from error
+
+
+def check_path(_context: click.Context, _option: click.Parameter, path: Path) -> Path:
+    """Refuse a path that pystac can't open: it would take a part of it for a query or a fragment.
+
+    Raises:
+        BadParameter: It is such a path.
+    """
+    if found := set("#?\\") & set(str(path.absolute())):
+        raise click.BadParameter(
+            f"the path must not contain {' '.join(sorted(found))}, but is {path.absolute()}. "
+            "Choose another folder."
+        )
+    return path
+
+
 @click.command()
 @click.option(
     "--staged",
     required=True,
+    callback=check_path,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder that contains the catalog.json of a staged product",
 )
@@ -182,28 +217,36 @@ def describe(source: pystac.Item, path: Path) -> pystac.Item:
     "--output-dir",
     default="landcover",
     show_default=True,
+    callback=check_path,
     type=click.Path(path_type=Path),
     help="Folder to write the catalog to",
 )
 def main(staged: Path, output_dir: Path) -> None:
     """Classify the tiles of a staged Sentinel-2 Level-1C product"""  # noqa: D415
-    source = next(pystac.Catalog.from_file(str(staged / "catalog.json")).get_items())
+    again = "Stage the product again"
+    with failing(f"read the catalog {staged / 'catalog.json'}", again):
+        source = next(pystac.Catalog.from_file(str(staged / "catalog.json")).get_items(), None)
+    if source is None:
+        raise click.ClickException(f"expected an item in {staged}, found none. {again}.")
     if missing := set(BANDS) - source.assets.keys():
         raise click.ClickException(
             f"expected the bands {', '.join(BANDS)} in {staged}, found no {', '.join(missing)}. "
-            "Stage the product again with these bands."
+            f"{again} with these bands."
         )
-    with rasterio.open(source.assets["blue"].get_absolute_href()) as finest:
-        grid = {name: finest.profile[name] for name in ("crs", "transform", "width", "height")}
-    classes = classify({name: read_tiles(source.assets[name], grid) for name in BANDS})
+    with failing(f"read the bands in {staged}", again):
+        with rasterio.open(source.assets["blue"].get_absolute_href()) as finest:
+            grid = {name: finest.profile[name] for name in ("crs", "transform", "width", "height")}
+        reflectance = {name: read_tiles(source.assets[name], grid) for name in BANDS}
+    classes = classify(reflectance)
 
     catalog = pystac.Catalog("landcover", "Land cover of Sentinel-2 Level-1C products, by tiles")
     folder = output_dir / f"{source.id}_LANDCOVER"
-    folder.mkdir(parents=True)
-    path = folder / "landcover.tif"
-    write_raster(classes, grid, path)
-    catalog.add_item(describe(source, path))
-    catalog.normalize_and_save(str(output_dir), pystac.CatalogType.SELF_CONTAINED)
+    with failing(f"write to {output_dir}", "Remove it, or choose another --output-dir"):
+        folder.mkdir(parents=True)
+        path = folder / "landcover.tif"
+        write_raster(classes, grid, path)
+        catalog.add_item(describe(source, path))
+        catalog.normalize_and_save(str(output_dir), pystac.CatalogType.SELF_CONTAINED)
     for cover, tiles in zip(*np.unique(classes, return_counts=True), strict=True):
         click.echo(f"{LandCover(cover).name.lower():11} {tiles} tiles", err=True)
 

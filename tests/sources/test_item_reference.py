@@ -1,5 +1,6 @@
 """What --input-item accepts."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_a_name_is_looked_up_at_stand_ins_first() -> None:
     assert parse_reference(URL, stand_ins) == [URL]
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "https://browser.dataspace.copernicus.eu]/[x"])
+def test_a_malformed_url_is_left_to_the_request(url: str) -> None:
+    assert parse_reference(url) == [url]
+
+
 def test_other_urls_stay_as_they_are() -> None:
     url = f"http://127.0.0.1:8080/v1/collections/sentinel-2-l1c/items/{NAME}?x=1"
     assert parse_reference(url) == [url]
@@ -58,6 +64,19 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("item").touch()
     assert parse_reference("item") == Path("item")
+    assert parse_reference(".") == Path()
+
+
+def test_a_path_in_a_folder_that_the_user_must_not_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The message of the read says so; root may read all folders, so the refusal is made up."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert parse_reference(str(tmp_path / "item")) == tmp_path / "item"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +90,13 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "s3://eodata/Sentinel-2/MSI/L1C/x.SAFE",
         NAME.replace("T46UEU", "T46IEU"),
         "ftp://example.org/item.json",
+        "file://[::1/item.json",
+        "~no-such-user/item.json",
+        "x" * 300,
+        "x/" * 3000,
+        '"' * 3000,
     ],
+    ids=lambda text: text[:40],
 )
 def test_anything_else_is_refused_with_what_is_accepted(text: str) -> None:
     with pytest.raises(UsageError, match=f"must be the URL of a STAC item .{STAC_ITEMS}/S2A_"):

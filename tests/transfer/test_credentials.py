@@ -236,6 +236,9 @@ def test_the_command_takes_decorated_tokens(
     [
         *("status=503", "html", "reset=start", "redirect={stranger}"),
         """body='{"access_token": "not a token"}'""",
+        r"""body='{"access_token": "half-a-pair-\ud800"}'""",
+        """body='[["access_token", "in-an-array"]]'""",
+        "body=[[1,2]]",
     ],
 )
 def test_a_token_endpoint_that_fails(platform: Sandbox, fault: str) -> None:
@@ -348,6 +351,14 @@ def test_cdse_token(platform: Sandbox) -> None:
     wrong = cdse_token(platform, CDSE_USERNAME="user", CDSE_PASSWORD="wrong")
     assert (wrong.returncode, wrong.stdout) == (77, "")
     assert "Invalid user credentials" in wrong.stderr
+
+
+def test_a_refresh_token_that_was_not_issued(platform: Sandbox) -> None:
+    """The shell would take an empty output for the token."""
+    platform.faults.add("""on=identity body='{"access_token": "0123456789"}'""")
+    failed = cdse_token(platform, "--refresh", CDSE_USERNAME="user", CDSE_PASSWORD="secret")
+    assert (failed.returncode, failed.stdout) == (75, "")
+    assert "no refresh token" in failed.stderr
 
 
 def test_cdse_token_prompts(platform: Sandbox) -> None:

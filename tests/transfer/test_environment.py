@@ -326,7 +326,8 @@ def test_a_log_of_keys_that_cannot_be_written(
     stage_in: StageIn, platform: Sandbox, new: Path
 ) -> None:
     """OpenSSL would fail at the first connection, which is not the platform's fault."""
-    run = stage_in(platform.item_url(new.name), SSLKEYLOGFILE="/no/such/folder/keys")
+    variables = {"SSLKEYLOGFILE": "/no/such/folder/keys", "REQUESTS_CA_BUNDLE": certifi.where()}
+    run = stage_in(platform.item_url(new.name), **variables)
     assert run.code == 2
     assert "SSLKEYLOGFILE" in run.reason
     assert "/no/such/folder/keys" in run.reason

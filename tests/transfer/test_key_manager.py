@@ -127,10 +127,11 @@ def test_at_the_limit_the_user_learns_what_can_be_deleted(platform: Sandbox) -> 
         ("reset=start", 75, "may nevertheless have created"),
         ("cut=0.5", 75, "may nevertheless have created"),
         ("body={}", 75, "contains no key pair. The key manager may nevertheless"),
+        ("body=[[1,2]]", 75, "contains no key pair. The key manager may nevertheless"),
         ('body=\'{"access_id": "A", "secret": "x\\ny"}\'', 75, "contains no key pair"),
         ("redirect={stranger}", 75, "status 302"),
     ],
-    ids=["401", "403", "503", "reset", "cut", "no keys", "no single line", "redirect"],
+    ids=["401", "403", "503", "reset", "cut", "no keys", "no object", "no single line", "redirect"],
 )
 def test_a_key_manager_that_fails(platform: Sandbox, fault: str, code: int, expected: str) -> None:
     platform.faults.add(f"on=keys {fault}")

@@ -108,8 +108,15 @@ class Command(click.Command):
 
 
 def _open_missing_streams() -> None:
-    """Open standard input and error if there are none: the parent process may have closed them."""
-    for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+    """Open the standard streams that there are not: the parent process may have closed them.
+
+    What is written to standard output is the result, so that fails there, as in `>/dev/full`.
+    """
+    for name, mode, flags in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, flags)
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))

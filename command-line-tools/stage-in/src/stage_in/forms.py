@@ -34,7 +34,10 @@ def list_forms(secret: str, min_length: int) -> Iterator[bytes]:
 
 def encode(text: str) -> set[bytes]:
     """Return a text in the encodings that are used for it in HTTP."""
-    encoded = {text.encode("utf-8", "surrogateescape")}
+    try:
+        encoded = {text.encode("utf-8", "surrogateescape")}
+    except UnicodeEncodeError:  # half of a pair of surrogates, as JSON may contain
+        encoded = {text.encode("utf-8", "surrogatepass")}
     with suppress(UnicodeEncodeError):
         encoded.add(text.encode("latin-1"))
     return encoded

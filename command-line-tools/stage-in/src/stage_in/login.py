@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stage_in.command import Command, writing_output
-from stage_in.errors import UsageError
+from stage_in.errors import TemporaryError, UsageError
 from stage_in.log import set_up_log
 from stage_in.machine import machine_faults_named
 
@@ -79,6 +79,11 @@ def main(username: str | None, refresh: bool, s3: bool, days: int, s3_delete: st
         else:
             access = credentials.access_token()
             output = credentials.refresh_token if refresh else access
+            if not output:
+                raise TemporaryError(
+                    "the answer of the token endpoint contains no refresh token. Use the access "
+                    "token, which cdse-token prints without --refresh"
+                )
     if output:
         with writing_output():
             click.echo(output)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -51,14 +52,17 @@ def parse_reference(text: str, stand_ins: Iterable[str] = ()) -> list[str] | Pat
     if scheme in {"http", "https"}:
         return _parse_url(reference, stand_ins)
     if scheme == "file":
-        return Path(unquote(urlsplit(reference).path))
+        with suppress(ValueError):  # such as file://[
+            return Path(unquote(urlsplit(reference).path))
     if name := find_name(reference, whole="://" not in reference):
         return list_item_urls(name, stand_ins)
-    path = Path(reference).expanduser()
-    if reference and "://" not in reference and (path.suffix or path.exists()):
-        first = path.parts[0]
-        if path.exists() or "." not in first or len(path.parts) == 1:
-            return path
+    if reference and "://" not in reference:
+        with suppress(RuntimeError):  # there is no such user, as in ~name
+            path = Path(reference).expanduser()
+            if _exists(path) or (
+                path.suffix and ("." not in path.parts[0] or len(path.parts) == 1)
+            ):
+                return path
     if level := _OTHER_LEVEL.search(reference):
         raise ProductError(
             f"{redact(reference)!r} is a Level-{level[1]} product. Choose a product of Level-1C "
@@ -69,10 +73,18 @@ def parse_reference(text: str, stand_ins: Iterable[str] = ()) -> list[str] | Pat
 
 def _strip(text: str) -> str:
     stripped = text.strip()
-    for opening, closing in _QUOTES:
-        if len(stripped) > 1 and stripped[0] == opening and stripped[-1] == closing:
-            return _strip(stripped[1:-1])
+    while len(stripped) > 1 and (stripped[0], stripped[-1]) in _QUOTES:
+        stripped = stripped[1:-1].strip()
     return stripped
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # who reads it will say so
+    except OSError:  # it is too long for a path
+        return False
 
 
 def list_item_urls(name: str, stand_ins: Iterable[str] = ()) -> list[str]:
@@ -85,7 +97,9 @@ def _parse_url(url: str, stand_ins: Iterable[str]) -> list[str]:
     _, external, shown = url.partition("/external/")
     if external:  # https://radiantearth.github.io/stac-browser and its copies
         return [f"https://{shown.removeprefix('https:/').lstrip('/')}".partition("?")[0]]
-    host = (urlsplit(url).hostname or "") if url.isprintable() else ""
+    host = ""
+    with suppress(ValueError):  # such as http://[: who requests it will say so
+        host = (urlsplit(url).hostname or "") if url.isprintable() else ""
     if host not in _PAGES:
         return [url]
     if name := find_name(url):

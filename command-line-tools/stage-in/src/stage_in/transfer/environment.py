@@ -23,12 +23,12 @@ def check_certificates(environment: Mapping[str, str]) -> None:
     Raises:
         UsageError: a variable names something that can't be used.
     """
+    if path := environment.get("SSLKEYLOGFILE"):
+        _check_key_log(path)  # first, because who reads certificates opens this file as well
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if path := environment.get(name):
             _check_bundle(name, path)
             break  # requests uses the first that is set
-    if path := environment.get("SSLKEYLOGFILE"):
-        _check_key_log(path)
 
 
 def read_environment(read: Callable[[], T]) -> T:

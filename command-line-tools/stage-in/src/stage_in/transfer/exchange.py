@@ -2,7 +2,7 @@
 
 import json
 import re
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from requests.auth import AuthBase
@@ -42,9 +42,10 @@ def exchange(method: str, url: str, auth: AuthBase, **content: Any) -> tuple[int
             text = ResponseBody(response, url).read(_MAX_ANSWER_SIZE)
     except VerificationError as error:
         raise TemporaryError(f"the service gave no valid answer: {error}") from error
-    try:
-        answer: dict[str, Any] = dict(json.loads(text))
-    except (TypeError, ValueError, RecursionError):
+    answer: Any = {}
+    with suppress(ValueError, RecursionError):
+        answer = json.loads(text)
+    if not isinstance(answer, dict):
         answer = {}
     register(*(str(value) for name, value in answer.items() if _SECRET.fullmatch(name)))
     return response.status_code, answer
