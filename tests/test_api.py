@@ -190,6 +190,9 @@ def test_an_access_token_as_an_argument(
         {"patience": float("nan")},
         {"output_dir": ".."},
         {"output_dir": ""},
+        {"output_dir": "a#b"},
+        {"output_dir": "a?b"},
+        {"output_dir": "a\\b"},
     ],
     ids=repr,
 )

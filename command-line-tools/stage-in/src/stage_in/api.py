@@ -2,7 +2,9 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -72,6 +74,21 @@ def _without_secrets(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def _check_folder(folder: Path) -> None:
+    """Check that pystac can open files in a folder.
+
+    Raises:
+        UsageError: pystac would take a part of the path for the query or fragment of a URL.
+    """
+    with suppress(FileNotFoundError):  # the working directory, which is checked later
+        folder = folder.absolute()
+    if re.search(r"[#?\\]", str(folder)):
+        raise UsageError(
+            f"output_dir must be a path without #, ? and backslashes, because pystac can't open "
+            f"others, but is {folder}. Choose another folder"
+        )
+
+
 @_without_secrets
 @machine_faults_named()
 def stage(
@@ -97,7 +114,8 @@ def stage(
         items: what to stage: the platform's STAC item, as an object or a dictionary, its URL or
             path, the name of a product, an ItemCollection such as the result of a search, its URL
             or path; or several of these. Each product is staged once.
-        output_dir: the folder of the catalog; it appears complete or not at all.
+        output_dir: the folder of the catalog; it appears complete or not at all. pystac can't open
+            a path that contains #, ? or a backslash.
         assets: bands to stage, such as `["B04", "nir"]`; None for the whole product. Metadata,
             meteorology (`AUX_DATA`), preview and the masks of these bands are included.
         transport: `auto`, `mount` (a mounted archive), `s3`, `nodes` (single files in parallel) or
@@ -157,6 +175,7 @@ def stage(
     if not patience > 0:
         raise UsageError(f"the patience must be more than 0 seconds, but is {patience}")
     check_certificates(os.environ)
+    _check_folder(Path(output_dir))
     access = Access.from_environment(os.environ, transport, access_token)
     access.check_connections(connections)
     settings = Settings(bands, transport, connections, patience, verify)
