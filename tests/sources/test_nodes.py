@@ -34,7 +34,7 @@ def test_each_file_is_downloaded_once_over_four_connections(
     assert "manifest.safe" in platform.log.of("download", "*$value")[0].path
     images = [x.path for x in platform.log.of("download", "*.jp2)/$value")]
     largest = max(new.rglob("*.jp2"), key=lambda path: path.stat().st_size)
-    assert any(largest.name in path for path in images[:8])
+    assert any(largest.name in path for path in images[:4])
 
 
 @pytest.mark.parametrize("connections", slow_after(1, [2, 1]))
@@ -218,7 +218,7 @@ def test_an_endless_list(stage_in: StageIn, platform: Sandbox, new: Path) -> Non
 
 
 def test_the_list_goes_on_where_it_failed(stage_in: StageIn, platform: Sandbox, new: Path) -> None:
-    """It takes many requests: if each failure began it anew, a busy service would never end it."""
+    """The list takes many requests, so on a busy service some fail; the others count."""
     platform.faults.add("status=503 on=download path=*HTML*/Nodes times=2")
     run = stage_in(platform.item_url(new.name), "--transport", "nodes")
     assert run.code == 0, run.log
