@@ -222,14 +222,14 @@ class Rule:
         fault: The fault.
         seen: Number of requests that matched.
         used: Number of requests that were affected.
-        is_removed: Whether it is no longer active.
+        removed: Set when it is no longer active.
     """
 
     def __init__(self, fault: Fault, seed: str = "") -> None:
         self.fault = fault
         self.seen = 0
         self.used = 0
-        self.is_removed = False
+        self.removed = threading.Event()
         self._seed = seed
         self._requests: Counter[str] = Counter()
 
@@ -287,7 +287,7 @@ class Faults:
     def remove(self, rule: Rule) -> None:
         """Deactivate a rule, if it is active; what it stalls goes on."""
         with self._lock:
-            rule.is_removed = True
+            rule.removed.set()
             self._rules = [other for other in self._rules if other is not rule]
 
     def clear(self) -> None:

@@ -453,7 +453,7 @@ class Sandbox:
         framing: Framing = "length"
         transforms: list[Transform] = []
         for rule in rules:
-            fault, is_over = rule.fault, partial(getattr, rule, "is_removed")
+            fault, is_over = rule.fault, rule.removed.is_set
             if fault.stall is not None and fault.at is None:
                 await pause(fault.stall, is_over)
             if fault.reset == "start":

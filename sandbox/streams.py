@@ -71,7 +71,7 @@ async def throttle(source: Chunks, rate: float | Callable[[], float | None]) -> 
             yield piece
 
 
-async def pause(seconds: float, is_over: Callable[[], bool] = lambda: False) -> None:
+async def pause(seconds: float, is_over: Callable[[], bool]) -> None:
     """Wait for a number of seconds, or until it is over."""
     end = time.monotonic() + seconds
     while not is_over() and (left := end - time.monotonic()) > 0:
